@@ -1,0 +1,348 @@
+//! The one canonical form of a request's path, computed once: what routes match, policies see and
+//! the upstream receives.
+//!
+//! A path that two readers could understand differently is refused instead of repaired: that is how
+//! "the gateway checked `/public`, the upstream served `/admin`" begins. Follows RFC 3986 section 6.2
+//! (normalisation), with the refusals of `Fault`-like kinds in [`PathRefusal`].
+
+use std::borrow::Cow;
+
+use http::uri::PathAndQuery;
+
+/// The longest path accepted, in bytes, before and after normalisation.
+pub const PATH_LIMIT: usize = 8 * 1024;
+/// The most segments a path may have; bounds the work of route matching.
+pub const SEGMENTS_LIMIT: usize = 256;
+
+/// A canonical path with its query, as it will be matched and forwarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    inner: PathAndQuery,
+}
+
+/// Why a path was refused. Every kind is a 400.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PathRefusal {
+    /// Empty, `*`, or not starting with a slash.
+    #[error("the path does not start with a slash")]
+    NotAbsolute,
+    /// Over [`PATH_LIMIT`] bytes or [`SEGMENTS_LIMIT`] segments.
+    #[error("the path is too long")]
+    TooLong,
+    /// A control byte, space, backslash, `#`, `"`, `<`, `>` or byte over 0x7e, raw or encoded where that is unsafe.
+    #[error("the path holds a byte that is not allowed there")]
+    Byte,
+    /// `%` without two hexadecimal digits.
+    #[error("the path holds a broken percent-encoding")]
+    Encoding,
+    /// `%2F`, `%5C` or `%2E`: a slash, backslash or dot that only one of two readers would see.
+    #[error("the path holds an encoded slash, backslash or dot")]
+    EncodedSeparator,
+    /// `%25` followed by two hexadecimal digits.
+    #[error("the path is encoded twice")]
+    DoubleEncoding,
+    /// Encoded bytes that are not UTF-8 (overlong forms and surrogates included).
+    #[error("the path is not valid UTF-8")]
+    Utf8,
+    /// `..` beyond the root.
+    #[error("the path leaves its root")]
+    BeyondRoot,
+    /// A semicolon: some servers cut path parameters off before they match, others do not.
+    #[error("the path holds a semicolon")]
+    Semicolon,
+    /// The query holds a byte that is not visible ASCII, or `#`.
+    #[error("the query holds a byte that is not allowed there")]
+    Query,
+}
+
+impl Default for Target {
+    /// The root.
+    fn default() -> Self {
+        Self { inner: PathAndQuery::from_static("/") }
+    }
+}
+
+impl Target {
+    /// Puts `raw` (the origin-form target as received) into canonical form.
+    ///
+    /// Literal dot segments are resolved, repeated slashes merged, encoded unreserved characters
+    /// decoded, and the digits of other encodings written in upper case. The query is left as it is.
+    ///
+    /// # Errors
+    /// Says what makes the path ambiguous; see [`PathRefusal`].
+    pub fn canonical(raw: &PathAndQuery) -> Result<Self, PathRefusal> {
+        if let Some(query) = raw.query()
+            && !query.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'#')
+        {
+            return Err(PathRefusal::Query);
+        }
+        let inner = match canonical_path(raw.path())? {
+            Cow::Borrowed(_) => raw.clone(),
+            Cow::Owned(path) => {
+                let text = match raw.query() {
+                    Some(query) => format!("{path}?{query}"),
+                    None => path,
+                };
+                PathAndQuery::try_from(text).map_err(|_| PathRefusal::Byte)?
+            }
+        };
+        Ok(Self { inner })
+    }
+
+    /// Parses and canonicalises text: for configuration, `explain` and tests.
+    ///
+    /// # Errors
+    /// As [`Target::canonical`]; [`PathRefusal::Byte`] where the text is no target at all.
+    pub fn parse(text: &str) -> Result<Self, PathRefusal> {
+        if !text.starts_with('/') {
+            return Err(PathRefusal::NotAbsolute);
+        }
+        let raw = PathAndQuery::try_from(text).map_err(|_| PathRefusal::Byte)?;
+        Self::canonical(&raw)
+    }
+
+    /// The path, starting with a slash.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.inner.path()
+    }
+
+    /// The query without its question mark, as received.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.inner.query()
+    }
+
+    /// Path and query for the wire.
+    #[must_use]
+    pub fn as_path_and_query(&self) -> &PathAndQuery {
+        &self.inner
+    }
+}
+
+/// The canonical form of `path`; borrowed where it already is canonical, which is nearly always.
+///
+/// # Errors
+/// See [`PathRefusal`].
+pub fn canonical_path(path: &str) -> Result<Cow<'_, str>, PathRefusal> {
+    if !path.starts_with('/') {
+        return Err(PathRefusal::NotAbsolute);
+    }
+    if path.len() > PATH_LIMIT {
+        return Err(PathRefusal::TooLong);
+    }
+    let mut plain = true;
+    let mut segments = 0_usize;
+    let mut previous = 0_u8;
+    for byte in path.bytes() {
+        match byte {
+            b'/' => {
+                segments += 1;
+                plain &= previous != b'/';
+            }
+            b'.' => plain &= previous != b'/',
+            b'%' => plain = false,
+            _ => check_raw(byte)?,
+        }
+        previous = byte;
+    }
+    if segments > SEGMENTS_LIMIT {
+        return Err(PathRefusal::TooLong);
+    }
+    if plain {
+        return Ok(Cow::Borrowed(path));
+    }
+    resolve(path).map(Cow::Owned)
+}
+
+/// Refuses what may not stand unencoded in a path (RFC 3986 `pchar`, less the semicolon).
+fn check_raw(byte: u8) -> Result<(), PathRefusal> {
+    match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => Ok(()),
+        b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+'
+        | b',' | b'=' | b':' | b'@' => Ok(()),
+        // Not in RFC 3986's grammar, but sent raw by honest clients and read alike by all.
+        b'|' | b'[' | b']' | b'^' | b'`' | b'{' | b'}' => Ok(()),
+        b';' => Err(PathRefusal::Semicolon),
+        _ => Err(PathRefusal::Byte),
+    }
+}
+
+fn resolve(path: &str) -> Result<String, PathRefusal> {
+    let mut out: Vec<String> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    let mut trailing_slash = false;
+    while let Some(raw) = segments.next() {
+        let last = segments.peek().is_none();
+        match raw {
+            "" | "." => trailing_slash = last,
+            ".." => {
+                if out.pop().is_none() {
+                    return Err(PathRefusal::BeyondRoot);
+                }
+                trailing_slash = last;
+            }
+            _ => {
+                out.push(decode_segment(raw)?);
+                trailing_slash = false;
+            }
+        }
+    }
+    let mut text = String::with_capacity(path.len());
+    for segment in &out {
+        text.push('/');
+        text.push_str(segment);
+    }
+    if trailing_slash || text.is_empty() {
+        text.push('/');
+    }
+    if text.len() > PATH_LIMIT {
+        return Err(PathRefusal::TooLong);
+    }
+    Ok(text)
+}
+
+/// Normalises the encodings of one segment.
+fn decode_segment(segment: &str) -> Result<String, PathRefusal> {
+    let mut out = String::with_capacity(segment.len());
+    let mut decoded: Vec<u8> = Vec::with_capacity(segment.len());
+    let mut bytes = segment.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(char::from(byte));
+            decoded.push(byte);
+            continue;
+        }
+        let value = match (bytes.next().and_then(hex), bytes.next().and_then(hex)) {
+            (Some(high), Some(low)) => high * 16 + low,
+            _ => return Err(PathRefusal::Encoding),
+        };
+        match value {
+            b'/' | b'\\' | b'.' => return Err(PathRefusal::EncodedSeparator),
+            0..=0x1f | 0x7f => return Err(PathRefusal::Byte),
+            b'%' => {
+                let mut ahead = bytes.clone();
+                let twice = ahead.next().and_then(hex).is_some()
+                    && ahead.next().and_then(hex).is_some();
+                if twice {
+                    return Err(PathRefusal::DoubleEncoding);
+                }
+                out.push_str("%25");
+            }
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
+                out.push(char::from(value));
+            }
+            _ => {
+                out.push('%');
+                out.push(hex_digit(value >> 4));
+                out.push(hex_digit(value & 0xf));
+            }
+        }
+        decoded.push(value);
+    }
+    match std::str::from_utf8(&decoded) {
+        Ok(_) => Ok(out),
+        Err(_) => Err(PathRefusal::Utf8),
+    }
+}
+
+fn hex(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+fn hex_digit(nibble: u8) -> char {
+    char::from_digit(u32::from(nibble), 16).unwrap_or('0').to_ascii_uppercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(path: &str) -> Result<String, PathRefusal> {
+        canonical_path(path).map(Cow::into_owned)
+    }
+
+    #[test]
+    fn plain_paths_are_not_copied() {
+        for path in ["/", "/v1/products/42", "/a.b/c-d_e~f", "/users/@me/", "/a%20"] {
+            assert_eq!(canonical(path), Ok(path.to_owned()));
+        }
+        assert!(matches!(canonical_path("/v1/products"), Ok(Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn dot_segments_are_resolved_and_slashes_merged() {
+        let cases = [
+            ("/a/./b", "/a/b"),
+            ("/a/b/../c", "/a/c"),
+            ("/a/b/..", "/a/"),
+            ("/a/b/.", "/a/b/"),
+            ("//a///b", "/a/b"),
+            ("/a//", "/a/"),
+            ("/..a/.b/...", "/..a/.b/..."),
+            ("/.well-known/x", "/.well-known/x"),
+            ("/a/../", "/"),
+        ];
+        for (raw, expected) in cases {
+            assert_eq!(canonical(raw), Ok(expected.to_owned()), "{raw}");
+        }
+    }
+
+    #[test]
+    fn encodings_have_one_form() {
+        assert_eq!(canonical("/%61%7e%5f"), Ok("/a~_".to_owned()));
+        assert_eq!(canonical("/caf%c3%a9"), Ok("/caf%C3%A9".to_owned()));
+        assert_eq!(canonical("/100%25"), Ok("/100%25".to_owned()));
+        assert_eq!(canonical("/100%25zz"), Ok("/100%25zz".to_owned()));
+    }
+
+    #[test]
+    fn what_two_readers_could_understand_differently_is_refused() {
+        use PathRefusal::*;
+        let cases = [
+            ("", NotAbsolute),
+            ("*", NotAbsolute),
+            ("a", NotAbsolute),
+            ("/a%00", Byte),
+            ("/a\\b", Byte),
+            ("/a b", Byte),
+            ("/a\u{e9}", Byte),
+            ("/a%0d%0a", Byte),
+            ("/a%7f", Byte),
+            ("/a%2fb", EncodedSeparator),
+            ("/a%5Cb", EncodedSeparator),
+            ("/%2e%2e/x", EncodedSeparator),
+            ("/a%252e", DoubleEncoding),
+            ("/a%2", Encoding),
+            ("/a%", Encoding),
+            ("/a%zz", Encoding),
+            ("/%c0%ae", Utf8),
+            ("/%ed%a0%80", Utf8),
+            ("/%ff", Utf8),
+            ("/..", BeyondRoot),
+            ("/a/../../b", BeyondRoot),
+            ("/a;x=1/b", Semicolon),
+            ("/..;/b", Semicolon),
+        ];
+        for (raw, refusal) in cases {
+            assert_eq!(canonical(raw), Err(refusal), "{raw}");
+        }
+        assert_eq!(canonical(&"/a".repeat(300)), Err(TooLong));
+        assert_eq!(canonical(&format!("/{}", "a".repeat(9000))), Err(TooLong));
+    }
+
+    #[test]
+    fn a_canonical_path_is_canonical_again() {
+        for raw in ["/a/./b/%7ex", "//x/../y%c3%a9", "/100%25"] {
+            let once = canonical(raw).unwrap();
+            assert_eq!(canonical(&once), Ok(once.clone()));
+        }
+    }
+
+    #[test]
+    fn the_query_is_left_as_it_is_but_must_be_visible_ascii() {
+        let target = Target::parse("/a//b?x=%2f&y=//").unwrap();
+        assert_eq!((target.path(), target.query()), ("/a/b", Some("x=%2f&y=//")));
+        assert!(Target::parse("/a?x=\u{e9}").is_err());
+    }
+}

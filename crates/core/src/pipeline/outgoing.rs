@@ -1,0 +1,149 @@
+//! From what the client sent to what the upstream may see.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::chain::Chain;
+use crate::head::{Outgoing, Request};
+use crate::hook::Carrier;
+use crate::path::Target;
+use crate::route::form_decoded;
+
+const X_CONSUMER_NAME: HeaderName = HeaderName::from_static("x-consumer-name");
+const X_CONSUMER_GROUPS: HeaderName = HeaderName::from_static("x-consumer-groups");
+const X_CONSUMER_PROVED_BY: HeaderName = HeaderName::from_static("x-consumer-proved-by");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Copies what may pass, and says who is calling in our own words.
+pub(super) fn outgoing(chain: &Chain, request: &Request<'_>) -> Outgoing {
+    let head = request.head;
+    let mut headers = HeaderMap::with_capacity(head.headers.len() + 8);
+    let nominated = nominated(&head.headers);
+    for (name, value) in &head.headers {
+        let drop = is_hop_by_hop(name)
+            || is_reserved_header(name.as_str())
+            || nominated.iter().any(|n| n == name.as_str())
+            || chain.strip().iter().any(|c| matches!(c, Carrier::Header(h) if same_to_cgi(h, name)));
+        if !drop {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    headers.insert(X_FORWARDED_FOR, address_value(request.downstream.address()));
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(head.scheme.as_str()));
+    if let Ok(host) = HeaderValue::from_str(head.host.as_str()) {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+    if let Ok(id) = HeaderValue::from_str(&request.id.to_string()) {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    identify(&mut headers, request);
+    Outgoing { method: head.method.clone(), target: stripped(chain, &head.target), headers }
+}
+
+/// The words in which only the gateway speaks to upstreams. `name` is in lower case; `_` counts as `-`, since
+/// CGI-like upstreams cannot tell them apart.
+#[must_use]
+pub fn is_reserved_header(name: &str) -> bool {
+    if !name.starts_with(['x', 'f']) {
+        return false;
+    }
+    let prefixed = |prefix: &str| {
+        name.len() >= prefix.len()
+            && name.bytes().zip(prefix.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
+    };
+    let is = |word: &str| name.len() == word.len() && prefixed(word);
+    prefixed("x-consumer-")
+        || prefixed("x-forwarded-")
+        || is("x-real-ip")
+        || is("x-request-id")
+        || is("forwarded")
+}
+
+/// Headers of one connection only (RFC 9110 section 7.6.1), and those that frame the message.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    // `Host` is written anew for the endpoint; `Expect` was answered by us.
+    [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, HOST, CONTENT_LENGTH, EXPECT]
+        .contains(name)
+        || [PROXY_AUTHENTICATE, PROXY_AUTHORIZATION].contains(name)
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+}
+
+/// The names that `Connection` nominates, in lower case.
+fn nominated(headers: &HeaderMap) -> Vec<String> {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .filter(|name| !matches!(name.as_str(), "" | "keep-alive" | "close" | "upgrade"))
+        .collect()
+}
+
+/// `x_api_key` is `x-api-key` to a CGI-like upstream.
+fn same_to_cgi(carrier: &HeaderName, name: &HeaderName) -> bool {
+    carrier == name
+        || (carrier.as_str().len() == name.as_str().len()
+            && carrier.as_str().bytes().zip(name.as_str().bytes()).all(|(a, b)| {
+                a == b || (matches!(a, b'-' | b'_') && matches!(b, b'-' | b'_'))
+            }))
+}
+
+fn identify(headers: &mut HeaderMap, request: &Request<'_>) {
+    let Some(identity) = request.identity else { return };
+    if let Ok(name) = HeaderValue::from_str(&identity.subject) {
+        headers.insert(X_CONSUMER_NAME, name);
+    }
+    let joined = |parts: &mut dyn Iterator<Item = &str>| {
+        let mut text = String::new();
+        for part in parts {
+            let _ = write!(text, "{}{part}", if text.is_empty() { "" } else { ", " });
+        }
+        HeaderValue::from_str(&text)
+    };
+    if let Some(consumer) = identity.consumer.as_ref().filter(|c| !c.groups.is_empty())
+        && let Ok(groups) = joined(&mut consumer.groups.iter().map(|g| &**g))
+    {
+        headers.insert(X_CONSUMER_GROUPS, groups);
+    }
+    if let Ok(names) = joined(&mut identity.proved_by.iter().map(|n| &**n)) {
+        headers.insert(X_CONSUMER_PROVED_BY, names);
+    }
+}
+
+fn address_value(address: IpAddr) -> HeaderValue {
+    // The text of an address is always a valid header value.
+    HeaderValue::from_str(&address.to_string())
+        .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// The target without the query parameters that carry credentials.
+fn stripped(chain: &Chain, target: &Target) -> Target {
+    let carries = |pair: &str| {
+        let key = pair.split('=').next().unwrap_or(pair);
+        chain.strip().iter().any(|carrier| match carrier {
+            Carrier::Query(name) => form_decoded(key).as_deref() == Some(name.as_bytes()),
+            Carrier::Header(_) => false,
+        })
+    };
+    let Some(query) = target.query().filter(|query| query.split('&').any(carries)) else {
+        return target.clone();
+    };
+    let kept: Vec<&str> = query.split('&').filter(|pair| !carries(pair)).collect();
+    let text = if kept.is_empty() {
+        target.path().to_owned()
+    } else {
+        format!("{}?{}", target.path(), kept.join("&"))
+    };
+    // A canonical target with parameters removed is one still; fail closed should that ever change.
+    Target::parse(&text).or_else(|_| Target::parse(target.path())).unwrap_or_default()
+}

@@ -1,0 +1,175 @@
+//! What the document means: built once, shared by all workers, never changed. A request holds the one
+//! it began with to its end.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use crate::head::Scheme;
+use crate::route::{Route, RouteIndex};
+use crate::secret::Secret;
+
+/// One compiled document.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Sixteen hexadecimal digits that name the document's text.
+    pub version: Arc<str>,
+    /// Where clients connect.
+    pub listeners: Vec<Arc<Listener>>,
+    /// All routes, by name.
+    pub routes: Vec<Arc<Route>>,
+    /// Where requests go, by name.
+    pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
+    /// Where the operator's probes and metrics are served; loopback only.
+    pub admin: Option<SocketAddr>,
+    /// How long open exchanges may go on after a shutdown began.
+    pub drain: Duration,
+}
+
+/// An address that accepts connections.
+#[derive(Debug)]
+pub struct Listener {
+    /// Its name in the document.
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How it speaks TLS; `None` for plain HTTP.
+    pub tls: Option<ListenerTls>,
+    /// The routes it serves.
+    pub routes: RouteIndex,
+    /// What clients are allowed.
+    pub limits: ClientLimits,
+}
+
+/// Limits on clients of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// Connections open at the same time, over all workers.
+    pub connections: usize,
+    /// From the connection's start to the end of the TLS handshake.
+    pub handshake: Duration,
+    /// From a request's first byte to the end of its head.
+    pub head: Duration,
+    /// Between two chunks of a request's body.
+    pub body_idle: Duration,
+    /// Without a request on a kept-alive connection.
+    pub idle: Duration,
+    /// Size of a request's head, in bytes.
+    pub head_size: usize,
+}
+
+/// The TLS side of a listener.
+#[derive(Debug, Clone)]
+pub struct ListenerTls {
+    /// Chosen by server name; the first where none fits or the client named none.
+    pub certificates: Vec<CertificateFiles>,
+}
+
+/// A certificate chain with its key, as read from files.
+#[derive(Debug, Clone)]
+pub struct CertificateFiles {
+    /// PEM, leaf first.
+    pub chain: Bytes,
+    /// PEM.
+    pub key: Secret,
+    /// Where the document names them, such as `listeners.public.tls.certificates[0]`.
+    pub place: String,
+}
+
+/// Where requests go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upstream {
+    /// Its name in the document.
+    pub name: Arc<str>,
+    /// At least one.
+    pub endpoints: Vec<Endpoint>,
+    /// How TLS to the endpoints is verified; used where an endpoint is `https`.
+    pub tls: UpstreamTls,
+    /// How an endpoint is chosen.
+    pub balance: Balance,
+    /// For the TCP connection, and again for the TLS handshake.
+    pub connect_timeout: Duration,
+    /// From sending the request's head to the answer's head.
+    pub response_timeout: Duration,
+    /// Between two chunks of the answer's body, and for idle tunnels.
+    pub idle_timeout: Duration,
+    /// How many further endpoints are tried where no connection could be made.
+    pub retries: u32,
+    /// Idle connections kept for each endpoint by each worker.
+    pub idle_connections: usize,
+    /// Active health checks; `None` for none.
+    pub health: Option<Health>,
+    /// What the endpoint is told as `Host`.
+    pub host: HostHeader,
+}
+
+/// One address of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Plain or TLS.
+    pub scheme: Scheme,
+    /// Name or address, without brackets.
+    pub host: Arc<str>,
+    /// Port.
+    pub port: u16,
+    /// `https://host:port` in canonical form: what logs and metrics say.
+    pub url: Arc<str>,
+    /// What it is told as `Host` where the upstream says so.
+    pub authority: HeaderValue,
+}
+
+/// How an upstream's certificate is verified. Verification cannot be turned off.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UpstreamTls {
+    /// PEM of the authorities trusted; `None` for the system's.
+    pub authorities: Option<Bytes>,
+    /// The name to verify and to send as SNI; `None` for the endpoint's host.
+    pub server_name: Option<String>,
+    /// Where the document says so.
+    pub place: String,
+}
+
+/// How an endpoint is chosen among the healthy ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// The one with the fewest requests under way over all workers; ties in turn.
+    LeastRequest,
+    /// Each in turn.
+    RoundRobin,
+}
+
+/// An active health check: `GET` of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// The path asked for.
+    pub path: Arc<str>,
+    /// Between two checks.
+    pub interval: Duration,
+    /// For one check.
+    pub timeout: Duration,
+    /// Failures in a row that take an endpoint out.
+    pub unhealthy_after: u32,
+    /// Successes in a row that take it in again.
+    pub healthy_after: u32,
+}
+
+/// What the upstream is told as `Host`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The endpoint's own authority; the client's stands in `X-Forwarded-Host`.
+    Endpoint,
+    /// The client's.
+    Client,
+}
+
+impl Snapshot {
+    /// The listener named `name`.
+    #[must_use]
+    pub fn listener(&self, name: &str) -> Option<&Arc<Listener>> {
+        self.listeners.iter().find(|listener| &*listener.name == name)
+    }
+}
