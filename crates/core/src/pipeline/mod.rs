@@ -46,10 +46,16 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// A fresh one for `chain`; `trail` holds what was decided before the route was known.
+    /// A fresh one for `chain`.
     #[must_use]
-    pub fn new(chain: &Chain, trail: Trail) -> Self {
-        Self { trail, slots: chain.slots(), identity: None }
+    pub fn new(chain: &Chain) -> Self {
+        Self { trail: Trail::default(), slots: chain.slots(), identity: None }
+    }
+
+    /// For a request that has no route, and so no chain: only its trail is of use.
+    #[must_use]
+    pub fn without_chain() -> Self {
+        Self { trail: Trail::default(), slots: Vec::new(), identity: None }
     }
 
     /// Runs the stages that look at the head: Edge, Authenticate, Authorize, Quota. `request.identity` is

@@ -1,0 +1,146 @@
+//! What loosens in everything but routes: who can connect, who can call, and whom upstreams are trusted
+//! to be.
+
+use std::net::{IpAddr, SocketAddr};
+
+use demilune_core::Scheme;
+
+use super::leaves::credentials_only_in;
+use super::{Judgements, Pair};
+use crate::compile::locked;
+use crate::model::{
+    ClientLimitsConfig, ConsumerConfig, HostConfig, ListenerConfig, UpstreamConfig,
+};
+
+pub(super) fn judge(pair: Pair<'_>, judgements: &mut Judgements) {
+    let (before, after) = (&pair.before.model, &pair.after.model);
+    for (name, new) in &after.listeners {
+        let path = format!("listeners.{name}");
+        match before.listeners.get(name) {
+            Some(old) => listener(&path, old, new, judgements),
+            None => judgements.at(path, format!("another way in, at {}", new.address)),
+        }
+    }
+    for (name, new) in &after.upstreams {
+        if let Some(old) = before.upstreams.get(name) {
+            upstream(&format!("upstreams.{name}"), old, new, judgements);
+        }
+    }
+    for (name, new) in &after.consumers {
+        let path = format!("consumers.{name}");
+        match before.consumers.get(name) {
+            Some(old) => consumer(pair, &path, old, new, judgements),
+            None => judgements.at(path, "another caller"),
+        }
+    }
+    for name in after.authenticators.keys().filter(|name| before.authenticators.contains_key(*name))
+    {
+        judgements.below(format!("authenticators.{name}"), "callers are proved in another way");
+    }
+    let address = |admin: &crate::model::AdminConfig| admin.address;
+    match (before.admin.as_ref().map(address), after.admin.as_ref().map(address)) {
+        (None, Some(_)) => judgements.at("admin", "the operator's endpoints can be reached"),
+        (Some(old), Some(new)) if old != new => {
+            judgements.at("admin.address", "the operator's endpoints move");
+        }
+        _ => {}
+    }
+    floor(pair, judgements);
+}
+
+/// Default policies that no route could replace, and now one can.
+fn floor(pair: Pair<'_>, judgements: &mut Judgements) {
+    let (before, after) = (&pair.before.model.defaults, &pair.after.model.defaults);
+    for policy in &after.policies {
+        let key = policy.key();
+        let was = before.policies.iter().any(|old| old.key() == key && locked(before, old));
+        if was && !locked(after, policy) {
+            judgements.at("defaults.locked", format!("routes can replace `{key}`"));
+        }
+    }
+}
+
+fn listener(path: &str, old: &ListenerConfig, new: &ListenerConfig, judgements: &mut Judgements) {
+    if old.tls.is_some() && new.tls.is_none() {
+        judgements.at(format!("{path}.tls"), "clients talk to it in the clear");
+    }
+    if let Some(why) = moved(old.address, new.address) {
+        judgements.at(format!("{path}.address"), why);
+    }
+    limits(&format!("{path}.limits"), &old.limits, &new.limits, judgements);
+}
+
+fn moved(old: SocketAddr, new: SocketAddr) -> Option<&'static str> {
+    let [old, new] = [old, new].map(|address| address.ip().to_canonical());
+    let loopback = |address: IpAddr| address.is_loopback();
+    if loopback(old) && !loopback(new) {
+        Some("other machines can connect")
+    } else if !old.is_unspecified() && new.is_unspecified() {
+        Some("clients can connect to any address of the machine")
+    } else {
+        None
+    }
+}
+
+fn limits(
+    path: &str,
+    old: &ClientLimitsConfig,
+    new: &ClientLimitsConfig,
+    judgements: &mut Judgements,
+) {
+    for (field, raised) in [
+        ("connections", new.connections > old.connections),
+        ("handshake", new.handshake > old.handshake),
+        ("head", new.head > old.head),
+        ("body_idle", new.body_idle > old.body_idle),
+        ("idle", new.idle > old.idle),
+        ("head_size", new.head_size > old.head_size),
+    ] {
+        if raised {
+            judgements.at(format!("{path}.{field}"), "a limit on clients is raised");
+        }
+    }
+}
+
+fn upstream(path: &str, old: &UpstreamConfig, new: &UpstreamConfig, judgements: &mut Judgements) {
+    let encrypted = old.endpoints.iter().any(|endpoint| endpoint.scheme == Scheme::Https);
+    let plain = |endpoint: &&_| !old.endpoints.contains(endpoint);
+    if encrypted
+        && let Some(endpoint) =
+            new.endpoints.iter().filter(plain).find(|endpoint| endpoint.scheme == Scheme::Http)
+    {
+        let why = format!("`{endpoint}` is talked to in the clear");
+        judgements.at(format!("{path}.endpoints"), why);
+    }
+    let authorities = |config: &UpstreamConfig| config.tls.as_ref()?.authorities.clone();
+    let server_name = |config: &UpstreamConfig| config.tls.as_ref()?.server_name.clone();
+    // Where `tls` comes or goes as a whole, that is the change to mark.
+    let place = |field: &str| {
+        let both = old.tls.is_some() && new.tls.is_some();
+        if both { format!("{path}.tls.{field}") } else { format!("{path}.tls") }
+    };
+    if authorities(old) != authorities(new) {
+        judgements.at(place("authorities"), "endpoints are trusted on another authority's word");
+    }
+    if server_name(old) != server_name(new) {
+        judgements.at(place("server_name"), "endpoints prove another name");
+    }
+    if (old.host, new.host) == (HostConfig::Endpoint, HostConfig::Client) {
+        judgements.at(format!("{path}.host"), "clients choose the `Host` that it reads");
+    }
+}
+
+fn consumer(
+    pair: Pair<'_>,
+    path: &str,
+    old: &ConsumerConfig,
+    new: &ConsumerConfig,
+    judgements: &mut Judgements,
+) {
+    if new.groups.iter().any(|group| !old.groups.contains(group)) {
+        judgements.at(format!("{path}.groups"), "it may do what they may");
+    }
+    for (at, _) in credentials_only_in(pair.after, pair.before, path) {
+        judgements.push(at, "another way to be this caller".to_owned(), None, (false, true));
+    }
+}

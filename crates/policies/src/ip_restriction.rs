@@ -1,0 +1,341 @@
+//! `ip_restriction`: allow or deny clients by address.
+//!
+//! Runs at the edge, before any credential is looked at, so that a refused network cannot probe
+//! credentials. The address is that of the connection; headers such as `X-Forwarded-For` are not
+//! believed.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use demilune_core::policy::Code;
+use demilune_core::{
+    Denial, Env, Fault, Guard, Hooks, Invalid, Meta, Policy, Request, Slot, Stage, Verdict,
+};
+use http::StatusCode;
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Allows or denies clients by the address they connect from.
+///
+/// Deny wins over allow. An empty `allow` admits every address that is not denied. At least one of the
+/// two lists must hold something.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IpRestriction {
+    /// Networks or single addresses admitted, such as `10.0.0.0/8`, `2001:db8::/32` or `192.0.2.7`.
+    /// Default: none, which admits all that are not denied.
+    #[serde(default)]
+    pub allow: Vec<Network>,
+    /// Networks or single addresses refused, written alike. Default: none.
+    #[serde(default)]
+    pub deny: Vec<Network>,
+}
+
+/// A network, such as `10.0.0.0/8` or `2001:db8::/32`, or a single address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[0-9A-Fa-f.:]+(/(0|[1-9][0-9]{0,2}))?$"))]
+pub struct Network(IpNet);
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let expected =
+            || format!("expected a network such as `10.0.0.0/8` or an address, found `{text}`");
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text.as_str(), None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| expected())?;
+        let net = match prefix {
+            None => IpNet::from(address),
+            Some(digits) => {
+                let prefix = digits.parse::<u8>().ok().filter(|n| n.to_string() == digits);
+                IpNet::new(address, prefix.ok_or_else(expected)?).map_err(|_| expected())?
+            }
+        };
+        if net.addr() != net.network() {
+            let (meant, prefix) = (net.trunc(), net.prefix_len());
+            return Err(format!(
+                "`{text}` has bits set beyond its prefix of {prefix}: \
+                 write `{meant}` for the network, `{address}` for the address alone"
+            ));
+        }
+        if let IpNet::V6(net) = net
+            && let Some(v4) = net.addr().to_ipv4_mapped()
+        {
+            return Err(format!(
+                "`{text}` would match nobody: IPv4 clients are known by their IPv4 address, \
+                 such as `{v4}`"
+            ));
+        }
+        Ok(Self(net))
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        if network.0.prefix_len() == network.0.max_prefix_len() {
+            network.0.addr().to_string()
+        } else {
+            network.0.to_string()
+        }
+    }
+}
+
+impl Policy for IpRestriction {
+    const META: Meta = Meta {
+        name: "ip_restriction",
+        since: "0.1",
+        codes: &[Code {
+            code: "ip_restriction.address",
+            status: 403,
+            meaning: "The client's address is denied, or stands in no allowed network.",
+        }],
+    };
+
+    fn build(&self, _: &Env<'_>) -> Result<Hooks, Invalid> {
+        if self.allow.is_empty() && self.deny.is_empty() {
+            return Err(Invalid::new(
+                "",
+                "`allow` and `deny` are both empty: nothing is restricted",
+            )
+            .help("name the networks to admit under `allow`, or those to refuse under `deny`"));
+        }
+        let lists = Lists { allow: self.allowed(), deny: Networks::new(&self.deny) };
+        Ok(Hooks::new().guard(Stage::Edge, &Arc::new(lists)))
+    }
+
+    fn weakens(&self, wider: &Self) -> Option<String> {
+        let (mine, denied) = (self.allowed(), Networks::new(&self.deny));
+        let admits = |net: &IpNet| {
+            // Where two networks meet, one holds the other: what both allow is the smaller one.
+            let met = |allowed: &IpNet| if allowed.contains(net) { *net } else { *allowed };
+            match &mine {
+                None => !denied.covers(net),
+                Some(mine) => mine.meeting(net).any(|allowed| !denied.covers(&met(allowed))),
+            }
+        };
+        if let Some(net) = wider.deny.iter().find(|net| admits(&net.0)) {
+            return Some(format!("`{}` is no longer denied", net.0));
+        }
+        let theirs = wider.allowed()?;
+        let Some(mine) = &mine else {
+            return Some("any address that is not denied is admitted, not only a list".to_owned());
+        };
+        let added = mine.0.iter().find(|net| !theirs.covers(net) && !denied.covers(net))?;
+        Some(format!("`{added}` is admitted too"))
+    }
+}
+
+impl IpRestriction {
+    /// `None` where there is no such list: then everybody is allowed.
+    fn allowed(&self) -> Option<Networks> {
+        (!self.allow.is_empty()).then(|| Networks::new(&self.allow))
+    }
+}
+
+struct Lists {
+    allow: Option<Networks>,
+    deny: Networks,
+}
+
+impl Guard for Lists {
+    fn check(&self, request: &Request<'_>, _: &mut Slot) -> Result<Verdict, Fault> {
+        let address = request.downstream.address();
+        let allowed = self.allow.as_ref().is_none_or(|allow| allow.contains(address));
+        if allowed && !self.deny.contains(address) {
+            return Ok(Verdict::Continue);
+        }
+        let public = "requests from this address are not admitted";
+        let denial = Denial::new(StatusCode::FORBIDDEN, "ip_restriction.address", public);
+        Ok(Verdict::deny(denial.log(address.to_string())))
+    }
+}
+
+/// Disjoint networks in ascending order: found by bisection, however many there are.
+struct Networks(Vec<IpNet>);
+
+impl Networks {
+    fn new(list: &[Network]) -> Self {
+        let list: Vec<IpNet> = list.iter().map(|network| network.0).collect();
+        let mut merged = IpNet::aggregate(&list);
+        merged.sort_unstable_by_key(IpNet::network);
+        Self(merged)
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        self.at_or_before(address).is_some_and(|net| net.contains(&address))
+    }
+
+    /// Whether the whole of `net` is in here: if so, in one piece, since neighbours are merged.
+    fn covers(&self, net: &IpNet) -> bool {
+        self.at_or_before(net.network()).is_some_and(|mine| mine.contains(net))
+    }
+
+    /// Those that share an address with `net`.
+    fn meeting<'n>(&'n self, net: &'n IpNet) -> impl Iterator<Item = &'n IpNet> {
+        self.0.iter().filter(move |mine| mine.contains(net) || net.contains(*mine))
+    }
+
+    fn at_or_before(&self, address: IpAddr) -> Option<&IpNet> {
+        let after = self.0.partition_point(|net| net.network() <= address);
+        self.0.get(after.checked_sub(1)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use demilune_testkit::check;
+    use serde_json::{from_value, json};
+
+    use super::*;
+    use crate::fixture::refused;
+
+    fn lists(allow: &[&str], deny: &[&str]) -> IpRestriction {
+        from_value(json!({ "allow": allow, "deny": deny })).unwrap()
+    }
+
+    fn network(text: &str) -> Result<Network, String> {
+        text.to_owned().try_into()
+    }
+
+    #[test]
+    fn a_denied_address_is_refused_and_others_are_not() {
+        let policies = "policies: [{ip_restriction: {deny: [192.0.2.0/24]}}]";
+        let denied = "403 | ip_restriction: deny 403 ip_restriction.address (192.0.2.7)";
+        check(policies, "GET / from 192.0.2.7", denied);
+        check(policies, "GET / from 192.0.3.7", "200 | ip_restriction: continue");
+        check(policies, "GET / from 2001:db8::1", "200 | ip_restriction: continue");
+    }
+
+    #[test]
+    fn only_what_is_allowed_is_admitted_and_deny_wins() {
+        let policies =
+            "policies: [{ip_restriction: {allow: [10.0.0.0/8, '2001:db8::7'], deny: [10.9.9.9]}}]";
+        check(policies, "GET / from 10.1.2.3", "200 | ip_restriction: continue");
+        check(policies, "GET / from 2001:db8::7", "200 | ip_restriction: continue");
+        for address in ["10.9.9.9", "11.0.0.1", "2001:db8::8"] {
+            let denied =
+                format!("403 | ip_restriction: deny 403 ip_restriction.address ({address})");
+            check(policies, &format!("GET / from {address}"), &denied);
+        }
+    }
+
+    #[test]
+    fn runs_before_authentication_whatever_the_written_order() {
+        check(
+            "authenticate: keys\npolicies: [{ip_restriction: {deny: [192.0.2.0/24]}}]",
+            "GET / from 192.0.2.7\nx-api-key: wrong",
+            "403 | ip_restriction: deny 403 ip_restriction.address (192.0.2.7)",
+        );
+    }
+
+    #[test]
+    fn an_ipv4_client_cannot_hide_in_ipv6() {
+        check(
+            "policies: [{ip_restriction: {deny: [192.0.2.7]}}]",
+            "GET / from ::ffff:192.0.2.7",
+            "403 | ip_restriction: deny 403 ip_restriction.address (192.0.2.7)",
+        );
+    }
+
+    #[test]
+    fn headers_about_the_address_are_not_believed() {
+        check(
+            "policies: [{ip_restriction: {allow: [10.0.0.0/8]}}]",
+            "GET / from 192.0.2.7\nx-forwarded-for: 10.0.0.1\nforwarded: for=10.0.0.1",
+            "403 | ip_restriction: deny 403 ip_restriction.address (192.0.2.7)",
+        );
+    }
+
+    #[test]
+    fn two_empty_lists_restrict_nothing_and_are_refused() {
+        assert_eq!(refused(&lists(&[], &[])).field, "");
+    }
+
+    #[test]
+    fn a_network_is_written_in_one_way() {
+        for text in ["10.0.0.0/8", "0.0.0.0/0", "192.0.2.7", "2001:db8::/32", "::/0", "::1"] {
+            assert_eq!(String::from(network(text).unwrap()), text);
+        }
+        assert_eq!(String::from(network("192.0.2.7/32").unwrap()), "192.0.2.7");
+        for text in [
+            "",
+            "/",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0.0/08",
+            "10.0.0.0/+8",
+            "10.0.0/8",
+            "10/8",
+            "010.0.0.0/8",
+            "::/129",
+            "fe80::1%eth0",
+            "localhost",
+            "10.0.0.0-10.0.0.9",
+            " 10.0.0.1",
+            "::ffff:192.0.2.7",
+            "::ffff:192.0.2.0/120",
+        ] {
+            assert!(network(text).is_err(), "{text:?}");
+        }
+        let reason = network("10.0.0.1/8").unwrap_err();
+        assert!(reason.contains("`10.0.0.0/8`") && reason.contains("`10.0.0.1`"), "{reason}");
+    }
+
+    #[test]
+    fn bisection_finds_what_a_walk_would_find() {
+        let texts = ["10.0.0.0/9", "10.128.0.0/9", "192.0.2.7", "192.0.2.9", "10.1.0.0/16", "::/8"];
+        let list: Vec<Network> = texts.iter().map(|text| network(text).unwrap()).collect();
+        let networks = Networks::new(&list);
+        for address in [
+            "0.0.0.0",
+            "9.255.255.255",
+            "10.0.0.0",
+            "10.255.255.255",
+            "11.0.0.0",
+            "192.0.2.6",
+            "192.0.2.7",
+            "192.0.2.8",
+            "192.0.2.9",
+            "255.255.255.255",
+            "::",
+            "ff::1",
+            "100::",
+            "ffff::",
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            let walked = list.iter().any(|network| network.0.contains(&address));
+            assert_eq!(networks.contains(address), walked, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_narrower_list_is_weaker_where_it_admits_more() {
+        let weaker = |mine: IpRestriction, wider: &IpRestriction| mine.weakens(wider).is_some();
+        let wider = lists(&["10.0.0.0/8"], &["10.9.0.0/16"]);
+        for (allow, deny, expected) in [
+            (&["10.0.0.0/8"][..], &["10.9.0.0/16"][..], false),
+            (&["10.0.0.0/8"], &["10.8.0.0/15"], false),
+            (&["10.1.0.0/16"], &[], false),
+            (&["10.0.0.0/9", "10.128.0.0/9"], &["10.9.0.0/16"], false),
+            (&["10.0.0.0/8"], &[], true),
+            (&["10.0.0.0/8"], &["10.9.0.0/17"], true),
+            (&["10.9.1.0/24"], &[], true),
+            (&["10.9.1.0/24"], &["10.9.1.0/24"], false),
+            (&["10.0.0.0/7"], &["10.9.0.0/16"], true),
+            (&["10.0.0.0/7"], &["10.9.0.0/16", "11.0.0.0/8"], true),
+            (&[], &["10.9.0.0/16"], true),
+            (&["192.0.2.7"], &[], true),
+        ] {
+            assert_eq!(weaker(lists(allow, deny), &wider), expected, "{allow:?} {deny:?}");
+        }
+        let deny_only = lists(&[], &["192.0.2.0/24"]);
+        assert!(!weaker(lists(&["10.0.0.0/8"], &[]), &deny_only));
+        assert!(weaker(lists(&[], &["192.0.2.7"]), &deny_only));
+        assert!(!weaker(lists(&[], &["192.0.0.0/16"]), &deny_only));
+    }
+}

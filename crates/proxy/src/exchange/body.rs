@@ -1,0 +1,130 @@
+//! The request's body: streamed where nobody needs to see it, read whole and decoded where an inspector
+//! does. Neither before the request has passed everything that looks at the head.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use demilune_core::{Body, Denial, Ending, Stage};
+use http::StatusCode;
+use http::header::CONTENT_ENCODING;
+use http_body::Body as _;
+
+use super::closing::Closing;
+use super::decode::{DecodeFailure, decode};
+use super::metered::{IdleTimer, MeteredBody, Refusal};
+use super::Job;
+use crate::http::RequestBody;
+use crate::upstream::Upload;
+
+/// A body ready to be sent, with what watches its sending.
+pub(crate) struct Prepared {
+    pub(crate) body: Upload,
+    pub(crate) progress: Rc<Cell<Duration>>,
+    pub(crate) refusal: Refusal,
+}
+
+/// Prepares the body; runs the inspectors where the chain has any.
+pub(crate) async fn upload(
+    job: &Job,
+    closing: &mut Closing,
+    body: RequestBody,
+) -> Result<Prepared, Ending> {
+    let chain = &job.route.chain;
+    let progress: Rc<Cell<Duration>> = Rc::default();
+    let refusal: Refusal = Rc::new(RefCell::new(None));
+    let empty = job.head.content_length == Some(0) || body.is_end_stream();
+    let mut metered = (!empty).then(|| MeteredBody {
+        body,
+        meters: chain.meters().to_vec(),
+        received: Rc::clone(closing.received()),
+        progress: Rc::clone(&progress),
+        clock: Arc::clone(&closing.worker().shared.clock),
+        refusal: Rc::clone(&refusal),
+        timer: IdleTimer::new(job.connection.limits.body_idle),
+    });
+    let body = match (chain.body_limit(), metered.take()) {
+        (None, None) => Upload::Empty,
+        (None, Some(streamed)) => Upload::Streamed(streamed),
+        (Some(limit), body) => {
+            let whole = match body {
+                None => Bytes::new(),
+                Some(body) => collect(body, limit, &refusal)
+                    .await
+                    .map_err(|(by, denial)| closing.refuse(by, Stage::Inspect, *denial))?,
+            };
+            let decoded = decoded(job, &whole, limit)
+                .map_err(|denial| closing.refuse("body", Stage::Inspect, denial))?;
+            let worker = Rc::clone(closing.worker());
+            let request = job.request(closing);
+            let body = Body { decoded };
+            let exchange = closing.exchange_mut();
+            exchange.inspect(chain, request, &body, worker.clock()).await?;
+            if whole.is_empty() { Upload::Empty } else { Upload::Whole(Some(whole)) }
+        }
+    };
+    Ok(Prepared { body, progress, refusal })
+}
+
+/// Reads a body whole, as it was sent.
+async fn collect(
+    mut body: MeteredBody,
+    limit: u64,
+    refusal: &Refusal,
+) -> Result<Bytes, (&'static str, Box<Denial>)> {
+    let mut first = Bytes::new();
+    let mut more = BytesMut::new();
+    loop {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        let data = match frame {
+            None => break,
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            Some(Err(error)) => {
+                let refused = refusal.borrow_mut().take();
+                return Err(refused.unwrap_or_else(|| {
+                    let public = "the request's body was not understood";
+                    let denial = Denial::new(StatusCode::BAD_REQUEST, "http.body", public);
+                    ("http", Box::new(denial.log(error.reason)))
+                }));
+            }
+        };
+        if body.received.get() > limit {
+            return Err(("body", Box::new(too_large())));
+        }
+        // One chunk, the usual case, is not copied.
+        if first.is_empty() && more.is_empty() {
+            first = data;
+        } else {
+            more.extend_from_slice(&std::mem::take(&mut first));
+            more.extend_from_slice(&data);
+        }
+    }
+    Ok(if more.is_empty() { first } else { more.freeze() })
+}
+
+fn too_large() -> Denial {
+    let public = "the body is larger than this resource accepts";
+    Denial::new(StatusCode::PAYLOAD_TOO_LARGE, "body.too_large", public)
+}
+
+/// What the inspectors see: the body without its content codings. Otherwise compression would walk past
+/// every control.
+fn decoded(job: &Job, whole: &Bytes, limit: u64) -> Result<Bytes, Denial> {
+    let codings = job.head.headers.get_all(CONTENT_ENCODING);
+    decode(whole, codings.iter().map(http::HeaderValue::as_bytes), limit).map_err(|failure| {
+        match failure {
+            DecodeFailure::TooLarge => too_large(),
+            DecodeFailure::Unknown => {
+                let public = "the body's content coding is not accepted: gzip, deflate and br are";
+                Denial::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "body.coding", public)
+            }
+            DecodeFailure::Broken => {
+                let public = "the body is not what its content coding says";
+                Denial::new(StatusCode::BAD_REQUEST, "body.broken_coding", public)
+            }
+        }
+    })
+}

@@ -1,0 +1,332 @@
+//! One request, from its parsed head to the last byte of its answer.
+
+mod body;
+mod closing;
+mod decode;
+mod download;
+mod metered;
+mod tunnel;
+
+pub(crate) use closing::unparsed;
+pub(crate) use metered::MeteredBody;
+
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use demilune_core::head::Scheme;
+use demilune_core::route::Lookup;
+use demilune_core::snapshot::ClientLimits;
+use demilune_core::{
+    Denial, Downstream, Ending, Outgoing, Request, RequestHead, ResponseHead, Route, Stage, problem,
+};
+use futures_util::FutureExt;
+use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
+
+use crate::generation::Generation;
+use crate::http::{RequestBody, Upgrading, WireRequest, WireResponse};
+use crate::hygiene::{Parts, judge};
+use crate::upstream;
+use crate::worker::Worker;
+use closing::Closing;
+use download::Download;
+use tunnel::Tunnel;
+
+/// What the exchanges of one connection share.
+pub(crate) struct Connection {
+    pub(crate) downstream: Downstream,
+    pub(crate) limits: ClientLimits,
+}
+
+/// An answer, and the body that reports the exchange's end.
+type Answered = WireResponse<Download>;
+
+/// Answers one request. A panic in it is caught here: it costs this exchange, not the connection's others.
+pub(crate) async fn exchange(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    wire: WireRequest,
+) -> Answered {
+    let id = worker.next_id();
+    let telemetry = Arc::clone(&worker.shared.telemetry);
+    let answering = AssertUnwindSafe(answer(worker, connection, wire, id));
+    match answering.catch_unwind().await {
+        Ok(answered) => answered,
+        Err(_) => {
+            telemetry.exchange_panicked(id);
+            let public = "the gateway failed";
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            let (head, body) = problem::render(&Denial::new(status, "gateway.panic", public), id);
+            WireResponse { status, headers: head.headers, body: Download::whole(body, None) }
+        }
+    }
+}
+
+async fn answer(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    wire: WireRequest,
+    id: demilune_core::RequestId,
+) -> Answered {
+    let generation = worker.generation();
+    let mut closing = Closing::begin(&worker, &connection, id, wire.version);
+    let scheme =
+        if connection.downstream.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let parts = Parts {
+        method: wire.method,
+        uri: wire.uri,
+        version: wire.version,
+        headers: wire.headers,
+        content_length: wire.content_length,
+    };
+    let head = match judge(parts, scheme) {
+        Ok(head) => Rc::new(head),
+        Err(refused) => {
+            let (denial, parts) = *refused;
+            closing.unjudged(&parts);
+            return early(closing, "http", &denial);
+        }
+    };
+    closing.understood(&head);
+    let route = match find_route(&generation, &connection, &head) {
+        Ok(route) => route,
+        Err(denial) => return early(closing, "route", &denial),
+    };
+    closing.routed(&route);
+    let job = Job { generation, connection, head, route };
+    match job.admitted(&mut closing, wire.body, wire.upgrade).await {
+        Ok(response) => job.deliver(closing, response),
+        Err(ending) => job.end(closing, ending),
+    }
+}
+
+/// A refusal before a route is known.
+fn early(mut closing: Closing, by: &'static str, denial: &Denial) -> Answered {
+    closing.exchange_mut().refuse(by, Stage::Edge, denial);
+    let (head, body) = problem::render(denial, closing.id());
+    closing.answered(head.status);
+    finish_head(head, None, Download::whole(body, Some(closing)))
+}
+
+fn find_route(
+    generation: &Generation,
+    connection: &Connection,
+    head: &RequestHead,
+) -> Result<Arc<Route>, Denial> {
+    let Some(serving) = generation.listeners.get(&connection.downstream.listener) else {
+        let public = "this address is no longer served";
+        return Err(Denial::new(StatusCode::SERVICE_UNAVAILABLE, "listener.closed", public));
+    };
+    let preflight = head.preflight();
+    let lookup = Lookup {
+        host: head.host.name(),
+        path: head.target.path(),
+        method: &head.method,
+        preflight: preflight.as_ref(),
+        headers: &head.headers,
+        query: head.target.query(),
+    };
+    serving.listener.routes.find(&lookup).cloned().ok_or_else(|| {
+        Denial::new(StatusCode::NOT_FOUND, "route.none", "there is nothing here")
+    })
+}
+
+/// Whether the client asks for a WebSocket (RFC 6455 section 4.1).
+fn asks_for_websocket(head: &RequestHead) -> bool {
+    let lists = |name: &http::HeaderName, word: &str| {
+        head.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|list| {
+            list.split(',').any(|item| item.trim().eq_ignore_ascii_case(word))
+        })
+    };
+    head.version == Version::HTTP_11
+        && head.method == http::Method::GET
+        && lists(&UPGRADE, "websocket")
+        && lists(&CONNECTION, "upgrade")
+}
+
+/// What is settled about an exchange once its route is known.
+struct Job {
+    generation: Rc<Arc<Generation>>,
+    connection: Rc<Connection>,
+    head: Rc<RequestHead>,
+    route: Arc<Route>,
+}
+
+/// An answer of the upstream that passed all policies.
+struct Response {
+    head: ResponseHead,
+    kind: Kind,
+}
+
+enum Kind {
+    /// With the length that the upstream declared.
+    Body(Download, Option<u64>),
+    Tunnel(Tunnel),
+}
+
+impl Job {
+    fn request(&self, closing: &Closing) -> Request<'_> {
+        Request {
+            id: closing.id(),
+            now: closing.started(),
+            downstream: &self.connection.downstream,
+            head: &self.head,
+            route: &self.route,
+            identity: None,
+        }
+    }
+
+    /// All stages up to the answer's head.
+    async fn admitted(
+        &self,
+        closing: &mut Closing,
+        body: RequestBody,
+        upgrade: Upgrading,
+    ) -> Result<Response, Ending> {
+        let chain = &self.route.chain;
+        let worker = Rc::clone(closing.worker());
+        let request = self.request(closing);
+        let websocket = asks_for_websocket(&self.head);
+        if websocket && !self.route.websocket {
+            let public = "this resource does not open WebSockets";
+            let denial = Denial::new(StatusCode::FORBIDDEN, "route.websocket", public);
+            return Err(closing.refuse("route", Stage::Edge, denial));
+        }
+        closing.exchange_mut().admit(chain, request, worker.clock()).await?;
+        let upload = body::upload(self, closing, body).await?;
+        let outgoing = closing.exchange_mut().transform(chain, request, worker.clock())?;
+        closing.admitted();
+        let sent = self.send(closing, outgoing, upload, websocket).await?;
+        let switched = sent.reply.status == StatusCode::SWITCHING_PROTOCOLS;
+        if switched != websocket && (switched || sent.reply.status.is_informational()) {
+            let public = "the upstream's answer was not understood";
+            let denial = Denial::new(StatusCode::BAD_GATEWAY, "upstream.unexpected_status", public);
+            return Err(closing.refuse("upstream", Stage::Upstream, denial));
+        }
+        let mut head = ResponseHead { status: sent.reply.status, headers: sent.reply.headers };
+        let length = declared_length(&head.headers);
+        remove_hop_by_hop(&mut head.headers);
+        let exchange = closing.exchange_mut();
+        exchange.inspect_response(chain, request, &head, worker.clock())?;
+        let (lease, idle) = (sent.lease, self.idle_timeout());
+        let kind = if switched {
+            Kind::Tunnel(Tunnel { client: upgrade, upstream: sent.reply.upgrade, lease, idle })
+        } else {
+            Kind::Body(Download::streamed(sent.reply.body, lease, idle), length)
+        };
+        Ok(Response { head, kind })
+    }
+
+    fn idle_timeout(&self) -> std::time::Duration {
+        let upstream = self.generation.upstreams.get(&self.route.upstream);
+        upstream.map_or(self.connection.limits.body_idle, |u| u.settings.idle_timeout)
+    }
+
+    async fn send(
+        &self,
+        closing: &mut Closing,
+        outgoing: Outgoing,
+        upload: body::Prepared,
+        websocket: bool,
+    ) -> Result<upstream::Sent, Ending> {
+        let Some(upstream) = self.generation.upstreams.get(&self.route.upstream) else {
+            let public = "no endpoint of the upstream is available";
+            let denial =
+                Denial::new(StatusCode::SERVICE_UNAVAILABLE, "upstream.unavailable", public);
+            return Err(closing.refuse("upstream", Stage::Upstream, denial));
+        };
+        let worker = Rc::clone(closing.worker());
+        let errand = upstream::Errand {
+            worker: &worker,
+            upstream,
+            host: self.head.host.as_str(),
+            websocket,
+            progress: upload.progress,
+            refusal: upload.refusal,
+        };
+        let mut attempts = upstream::Attempts::default();
+        let result = upstream::send(errand, outgoing, upload.body, &mut attempts).await;
+        closing.attempted(&upstream.settings.name, attempts);
+        result.map_err(|(by, denial)| {
+            let stage = if by == "upstream" { Stage::Upstream } else { Stage::Inspect };
+            closing.refuse(by, stage, *denial)
+        })
+    }
+
+    /// The upstream's answer, on its way to the client.
+    fn deliver(&self, mut closing: Closing, mut response: Response) -> Answered {
+        let request = self.request(&closing);
+        closing.exchange_mut().rewrite_response(&self.route.chain, request, &mut response.head);
+        closing.answered(response.head.status);
+        match response.kind {
+            Kind::Body(body, length) => {
+                finish_head(response.head, length, body.closing(closing))
+            }
+            Kind::Tunnel(tunnel) => {
+                tunnel.run(closing);
+                let headers = &mut response.head.headers;
+                headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+                finish_head(response.head, None, Download::whole(Bytes::new(), None))
+            }
+        }
+    }
+
+    /// A policy's answer or a refusal, on its way to the client.
+    fn end(&self, mut closing: Closing, ending: Ending) -> Answered {
+        let (mut head, body) = match ending {
+            Ending::Deny(denial) => problem::render(&denial, closing.id()),
+            Ending::Answer(answer) => {
+                let headers = answer.headers.into_iter().collect::<HeaderMap>();
+                (ResponseHead { status: answer.status, headers }, answer.body)
+            }
+        };
+        let request = self.request(&closing);
+        closing.exchange_mut().rewrite_response(&self.route.chain, request, &mut head);
+        closing.answered(head.status);
+        let body = if self.head.method == http::Method::HEAD { Bytes::new() } else { body };
+        finish_head(head, None, Download::whole(body, Some(closing)))
+    }
+}
+
+fn finish_head(mut head: ResponseHead, length: Option<u64>, body: Download) -> Answered {
+    if let Some(length) = length {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    WireResponse { status: head.status, headers: head.headers, body }
+}
+
+/// The length an answer declares; the codec has refused several or odd ones.
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Removes what governs the upstream's connection, not the client's (RFC 9110 section 7.6.1).
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let nominated: Vec<String> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    for name in nominated {
+        headers.remove(name.as_str());
+    }
+    const ALWAYS: [&str; 9] = [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "content-length",
+    ];
+    for name in ALWAYS {
+        headers.remove(name);
+    }
+}

@@ -1,0 +1,92 @@
+//! WebSockets: after the upstream agreed, bytes go both ways until one side ends or both fall silent.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use demilune_core::record::End;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::closing::Closing;
+use crate::http::Upgrading;
+use crate::upstream::Lease;
+
+/// Two connections that are to become one tunnel.
+pub(crate) struct Tunnel {
+    pub(crate) client: Upgrading,
+    pub(crate) upstream: Upgrading,
+    pub(crate) lease: Lease,
+    pub(crate) idle: Duration,
+}
+
+impl Tunnel {
+    /// Runs it as a task of the worker; the exchange is closed when it ends.
+    pub(crate) fn run(self, mut closing: Closing) {
+        let worker = Rc::clone(closing.worker());
+        let clients = worker.clients.clone();
+        clients.spawn(async move {
+            let Self { client, upstream, lease, idle } = self;
+            let (Ok(client), Ok(upstream)) = tokio::join!(client.finish(), upstream.finish()) else {
+                return;
+            };
+            let mut draining = worker.closing.clone();
+            let received = Rc::clone(closing.received());
+            let sent = Cell::new(0_u64);
+            let end = tokio::select! {
+                end = join(client, upstream, &received, &sent, idle) => end,
+                // Nobody can tell a tunnel to finish what it is doing: it has the drain's deadline only.
+                _ = draining.wait_for(|drain| *drain) => End::Complete,
+            };
+            closing.sent(sent.get());
+            closing.ended(end);
+            drop(lease);
+        });
+    }
+}
+
+async fn join(
+    client: impl AsyncRead + AsyncWrite + Unpin,
+    upstream: impl AsyncRead + AsyncWrite + Unpin,
+    received: &Cell<u64>,
+    sent: &Cell<u64>,
+    idle: Duration,
+) -> End {
+    let (client_in, client_out) = tokio::io::split(client);
+    let (upstream_in, upstream_out) = tokio::io::split(upstream);
+    let both = async {
+        tokio::join!(pump(client_in, upstream_out, received), pump(upstream_in, client_out, sent))
+    };
+    let silent = async {
+        loop {
+            let before = (received.get(), sent.get());
+            tokio::time::sleep(idle).await;
+            if before == (received.get(), sent.get()) {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        (Ok(()), Ok(())) = both => End::Complete,
+        () = silent => End::UpstreamCut,
+        else => End::ClientLeft,
+    }
+}
+
+/// Copies until the end of `from`, and tells `to` of it.
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    count: &Cell<u64>,
+) -> io::Result<()> {
+    let mut buffer = vec![0_u8; 16 * 1024];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
+            return to.shutdown().await;
+        };
+        to.write_all(bytes).await?;
+        to.flush().await?;
+        count.set(count.get().saturating_add(u64::try_from(read).unwrap_or(u64::MAX)));
+    }
+}

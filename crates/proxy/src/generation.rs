@@ -1,0 +1,82 @@
+//! A snapshot with what the data plane makes of it: TLS settings, and the state of upstreams, which
+//! lives on where the document did not change it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use demilune_core::Snapshot;
+use demilune_core::snapshot::Listener;
+
+use crate::tls::ServerTls;
+use crate::upstream::UpstreamState;
+
+/// What the data plane cannot use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where in the document, such as `listeners.public.tls.certificates[0]`.
+    pub place: String,
+    /// A stable code.
+    pub code: &'static str,
+    /// What is wrong; never a key.
+    pub reason: String,
+}
+
+/// One snapshot in force. An exchange holds the one it began with.
+pub(crate) struct Generation {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) listeners: HashMap<Arc<str>, Serving>,
+    pub(crate) upstreams: HashMap<Arc<str>, Arc<UpstreamState>>,
+}
+
+/// A listener with its TLS settings made ready.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) tls: Option<ServerTls>,
+}
+
+impl Generation {
+    /// Makes `snapshot` ready; upstreams that did not change keep their state of `previous`.
+    pub(crate) fn prepare(
+        snapshot: Arc<Snapshot>,
+        previous: Option<&Self>,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut listeners = HashMap::new();
+        for listener in &snapshot.listeners {
+            let tls = match &listener.tls {
+                None => None,
+                Some(tls) => match ServerTls::new(tls) {
+                    Ok(tls) => Some(tls),
+                    Err(found) => {
+                        problems.extend(found);
+                        continue;
+                    }
+                },
+            };
+            let serving = Serving { listener: Arc::clone(listener), tls };
+            listeners.insert(Arc::clone(&listener.name), serving);
+        }
+        let mut upstreams = HashMap::new();
+        for (name, settings) in &snapshot.upstreams {
+            let kept = previous
+                .and_then(|generation| generation.upstreams.get(name))
+                .filter(|state| *state.settings == **settings);
+            let state = match kept {
+                Some(state) => Ok(Arc::clone(state)),
+                None => UpstreamState::new(Arc::clone(settings)).map(Arc::new),
+            };
+            match state {
+                Ok(state) => {
+                    upstreams.insert(Arc::clone(name), state);
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() {
+            Ok(Self { snapshot, listeners, upstreams })
+        } else {
+            Err(problems)
+        }
+    }
+}

