@@ -6,9 +6,9 @@
 //! `7/min`, whose interval is no whole number of nanoseconds, is neither stricter nor laxer than
 //! written by anything that a clock could show.
 //!
-//! Memory is bounded. Whoever invents subjects to count (addresses, most of all) makes room for them
-//! at the cost of the counter that is nearest to untouched, so a client that is being held off stays
-//! held off. Counters never refuse to count.
+//! Memory is bounded. Whoever invents subjects to count (addresses, most of all) makes room for
+//! them at the cost of the counter that is nearest to untouched, so a client that is being held
+//! off stays held off. Counters never refuse to count.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -55,8 +55,8 @@ impl Default for MemoryCounters {
 }
 
 impl MemoryCounters {
-    /// With room for about `capacity` counters (one at least); those that are as if untouched do not
-    /// count.
+    /// With room for about `capacity` counters (one at least); those that are as if untouched do
+    /// not count.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         let shards = (capacity / SHARD).clamp(1, SHARDS_LIMIT).next_power_of_two();
@@ -127,8 +127,8 @@ impl Counters for MemoryCounters {
 type Ticks = u128;
 
 const PLACES: u32 = 32;
-/// 86,400 s in nanoseconds is below 2^47, the largest burst below 2^32: their product with all places
-/// is below 2^111. A period of any length at all is cut here, so that no sum can overflow.
+/// 86,400 s in nanoseconds is below 2^47, the largest burst below 2^32: their product with all
+/// places is below 2^111. A period of any length at all is cut here, so that no sum can overflow.
 const PERIOD_LIMIT: Ticks = 1 << 94;
 
 fn ticks(time: Duration) -> Ticks {
@@ -157,8 +157,8 @@ impl Limit {
     }
 
     fn spend(&self, arrival: &mut Ticks, now: Ticks) -> Spent {
-        // Never further away than a burst spent whole: a limit that was tightened does not hold on to
-        // what was spent under the old one for longer than the new one would.
+        // Never further away than a burst spent whole: a limit that was tightened does not hold
+        // on to what was spent under the old one for longer than the new one would.
         let from = (*arrival).clamp(now, now + self.span);
         let next = from + self.interval;
         let admitted = next <= now + self.span;

@@ -39,8 +39,16 @@ impl std::fmt::Display for Rejected {
 
 /// The top-level keys, in the order a document usually has them.
 pub(crate) const KEYS: &[&str] = &[
-    "version", "secrets", "listeners", "upstreams", "consumers", "authenticators", "defaults", "routes",
-    "admin", "shutdown",
+    "version",
+    "secrets",
+    "listeners",
+    "upstreams",
+    "consumers",
+    "authenticators",
+    "defaults",
+    "routes",
+    "admin",
+    "shutdown",
 ];
 
 /// Reads a document from a file or a folder (all `*.yaml`, `*.yml` and `*.json` directly in it).
@@ -166,8 +174,8 @@ fn check_name(name: &str) -> Result<(), String> {
     if first && name.len() <= 64 && name.bytes().all(plain) {
         return Ok(());
     }
-    Err("a name is of letters, digits, `_` and `-`, begins with a letter or digit, and has at most 64 \
-         of them"
+    Err("a name is of letters, digits, `_` and `-`, begins with a letter or digit, and has at \
+         most 64 of them"
         .to_owned())
 }
 

@@ -1,7 +1,8 @@
 //! The document: typed model, load, diagnose, defaults, schema, compile to a snapshot.
 //!
-//! Two levels: a [`Document`] is what was written, with positions; a snapshot is what it means. There
-//! is one model: the file, the schema, `explain`, `diff` and later the admin API carry the same one.
+//! Two levels: a [`Document`] is what was written, with positions; a snapshot is what it means.
+//! There is one model: the file, the schema, `explain`, `diff` and later the admin API carry the
+//! same one.
 
 #![warn(missing_docs)]
 

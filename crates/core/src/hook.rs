@@ -213,6 +213,7 @@ pub enum Hook {
 pub struct Hooks {
     list: Vec<(Stage, Hook)>,
     answers_preflight: bool,
+    parameters: Vec<String>,
 }
 
 impl Hooks {
@@ -282,6 +283,19 @@ impl Hooks {
     #[must_use]
     pub fn does_answer_preflight(&self) -> bool {
         self.answers_preflight
+    }
+
+    /// Says that the policy reads the path parameter `{name}`: a route whose path has none such does not load.
+    #[must_use]
+    pub fn reads_parameter(mut self, name: impl Into<String>) -> Self {
+        self.parameters.push(name.into());
+        self
+    }
+
+    /// The path parameters that the policy reads.
+    #[must_use]
+    pub fn parameters(&self) -> &[String] {
+        &self.parameters
     }
 
     /// The hooks with their stages, in the order added.

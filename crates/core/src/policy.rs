@@ -61,6 +61,30 @@ pub trait Authentication: Sized {
     fn build(&self, env: &Env<'_>) -> Result<Arc<dyn Authenticator>, Invalid>;
 }
 
+/// Words that are written to switch something off, and would open it if they were taken for a reason.
+const NO_REASONS: &[&str] =
+    &["true", "false", "yes", "no", "on", "off", "none", "null", "0", "1", "y", "n", "-"];
+
+/// Checks a reason, which opens what is closed by default: it must say something. `websocket: false` says
+/// nothing, and does not mean what it seems to.
+///
+/// # Errors
+/// What was expected, and what was found.
+pub fn check_reason(reason: &str) -> Result<(), String> {
+    let reason = reason.trim();
+    if reason.is_empty() {
+        return Err("expected a reason, found nothing".to_owned());
+    }
+    if NO_REASONS.iter().any(|word| reason.eq_ignore_ascii_case(word)) {
+        return Err(format!("expected a reason in words, found `{reason}`"));
+    }
+    Ok(())
+}
+
+/// What to do about a reason that is none.
+pub const REASON_HELP: &str =
+    "it is the reason that opens this: leave the key out to keep it closed";
+
 /// A value in the document that cannot be meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {

@@ -51,7 +51,7 @@ pub(crate) fn run_with(
         Ok(prepared) => prepared,
         Err(text) => {
             exit::complain(&text);
-            return Ok(exit::REJECTED);
+            return Ok(exit::rejected());
         }
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -68,7 +68,7 @@ pub(crate) fn run_with(
         Err(found) => {
             let found = problems(&document, misplaced(found));
             exit::complain(&found.render(&document.sources));
-            return Ok(exit::FAILED);
+            return Ok(exit::failed());
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -91,8 +91,7 @@ fn prepare(path: &Path, services: &Services) -> Result<(Document, Arc<Snapshot>)
 }
 
 fn misplaced(found: Vec<Problem>) -> Vec<Misplaced> {
-    let convert =
-        |p: Problem| Misplaced { place: p.place, code: p.code, reason: p.reason };
+    let convert = |p: Problem| Misplaced { place: p.place, code: p.code, reason: p.reason };
     found.into_iter().map(convert).collect()
 }
 
@@ -136,10 +135,12 @@ impl Gateway {
         let mut terminate = signal(SignalKind::terminate()).context("watching signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("watching signals")?;
         let mut watch = Watch::new(self.path.clone(), files);
-        self.telemetry.log(Level::Info, "gateway.ready", "the gateway is ready", &[(
-            "version",
-            &*snapshot.version,
-        )]);
+        self.telemetry.log(
+            Level::Info,
+            "gateway.ready",
+            "the gateway is ready",
+            &[("version", &*snapshot.version)],
+        );
         ready(&self.plane.addresses());
         loop {
             tokio::select! {
@@ -180,7 +181,7 @@ impl Gateway {
         };
         self.telemetry.log(Level::Info, "gateway.ended", "the gateway has ended", &[]);
         self.telemetry.shutdown();
-        Ok(if failed == 0 { ExitCode::SUCCESS } else { exit::FAILED })
+        Ok(if failed == 0 { ExitCode::SUCCESS } else { exit::failed() })
     }
 
     /// What a reload does: the operator's address first, since it alone can fail without trace.

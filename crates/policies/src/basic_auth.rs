@@ -1,16 +1,16 @@
 //! `basic_auth`: callers prove themselves by user and password (RFC 7617).
 //!
 //! Passwords are verified against argon2id hashes on the bounded pool; where its queue is full the
-//! request faults instead of waiting. An unknown user costs as much as a wrong password and reads the
-//! same, so that nobody learns who exists. Each attempt costs tens of milliseconds of one core: limit
-//! such routes by address.
+//! request faults instead of waiting. An unknown user costs as much as a wrong password and reads
+//! the same, so that nobody learns who exists. Each attempt costs tens of milliseconds of one core:
+//! limit such routes by address.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use demilune_core::policy::Code;
+use demilune_core::policy::{Code, REASON_HELP, check_reason};
 use demilune_core::{
     Authentication, Authenticator, Carrier, Compute, Consumer, Denial, Env, Fault, Identity,
     Invalid, Meta, Outcome, Proof, Request, Scheme,
@@ -28,13 +28,13 @@ const REALM_LONGEST: usize = 64;
 
 /// Proves consumers by user and password.
 ///
-/// Over plain HTTP a password can be read on the way: it is refused there unless `plain_text` says why
-/// not.
+/// Over plain HTTP a password can be read on the way: it is refused there unless `plain_text` says
+/// why not.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BasicAuth {
-    /// What the browser's dialogue says that the password is for: 1 to 64 visible ASCII characters and
-    /// spaces, without `"` and `\`. Default: `demilune`.
+    /// What the browser's dialogue says that the password is for: 1 to 64 visible ASCII characters
+    /// and spaces, without `"` and `\`. Default: `demilune`.
     #[serde(default = "realm")]
     pub realm: String,
     /// Why passwords are accepted over plain HTTP. Default: they are not.
@@ -164,8 +164,8 @@ impl Authentication for BasicAuth {
                 return Err(Invalid::new("realm", expected));
             }
         };
-        if self.plain_text.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
-            return Err(Invalid::new("plain_text", "expected a reason, found none"));
+        if let Some(Err(found)) = self.plain_text.as_deref().map(check_reason) {
+            return Err(Invalid::new("plain_text", found).help(REASON_HELP));
         }
         let mut users = HashMap::new();
         for (consumer, credential) in env.directory.credentials::<BasicCredential>() {
@@ -457,6 +457,7 @@ mod tests {
             (json!({ "realm": "é" }), "realm"),
             (json!({ "realm": "x".repeat(65) }), "realm"),
             (json!({ "plain_text": " " }), "plain_text"),
+            (json!({ "plain_text": "false" }), "plain_text"),
         ] {
             assert_eq!(passwords(settings, Pool::Full).err().unwrap().field, field);
         }

@@ -6,11 +6,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
+use demilune_core::secret::CONCEALED;
 use serde::de::{Deserializer, Error, Visitor};
-
-/// The name of a newtype by which the document's reader knows that a value must not be quoted; it has
-/// the same constant. Other deserialisers read through it.
-const CONCEALED: &str = "$demilune::concealed";
 
 /// Parses a text of the document. `T`'s error must not repeat what was found.
 ///

@@ -23,7 +23,8 @@ pub(crate) fn built(policy: &impl Policy) -> Hooks {
     with_env(|env| policy.build(env)).expect("this must build")
 }
 
-/// Runs `build` in an environment without consumers, whose secret `pepper` is good and `short` is not.
+/// Runs `build` in an environment without consumers, whose secret `pepper` is good and `short` is
+/// not.
 pub(crate) fn with_env<T>(build: impl FnOnce(&Env<'_>) -> T) -> T {
     let counters: Arc<dyn Counters> = Arc::new(Nothing);
     let compute: Arc<dyn Compute> = Arc::new(Nothing);

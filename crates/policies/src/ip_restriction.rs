@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 /// Allows or denies clients by the address they connect from.
 ///
-/// Deny wins over allow. An empty `allow` admits every address that is not denied. At least one of the
-/// two lists must hold something.
+/// Deny wins over allow. An empty `allow` admits every address that is not denied. At least one of
+/// the two lists must hold something.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IpRestriction {

@@ -1,8 +1,8 @@
 //! The policies and authenticators: one file each, and here the list of them.
 //!
-//! A file holds everything about its policy: what it is for, its settings, its hooks, its codes, its
-//! tests. From the lists below come the document's enums, its schema and the table of metas; a new
-//! policy is its file, its `mod` line and its entry.
+//! A file holds everything about its policy: what it is for, its settings, its hooks, its codes,
+//! its tests. From the lists below come the document's enums, its schema and the table of metas; a
+//! new policy is its file, its `mod` line and its entry.
 
 #![warn(missing_docs)]
 

@@ -1,10 +1,12 @@
 //! `rate_limit`: how many requests an address, a consumer, a route or everybody may make.
 //!
-//! Each limit is a bucket that refills steadily (the generic cell rate algorithm): there is no window
-//! at whose border twice as much passes. Limits by consumer run at the quota stage; all others run at
-//! the edge, before any credential is looked at, so that guessing credentials is limited too.
+//! Each limit is a bucket that refills steadily (the generic cell rate algorithm): there is no
+//! window at whose border twice as much passes. Limits by consumer run at the quota stage; all
+//! others run at the edge, before any credential is looked at, so that guessing credentials is
+//! limited too.
 //!
-//! A policy that two routes inherit has one bucket for both; written on each of them, each has its own.
+//! A policy that two routes inherit has one bucket for both; written on each of them, each has its
+//! own.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -29,15 +31,16 @@ const BURST_MOST: u32 = 1_000_000_000;
 
 /// Limits how often requests may come.
 ///
-/// A route can have one such policy for each `per`. Answers tell what is left in the `RateLimit` and
-/// `RateLimit-Policy` headers.
+/// A route can have one such policy for each `per`. Answers tell what is left in the `RateLimit`
+/// and `RateLimit-Policy` headers.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
     /// Whose requests are counted together.
     pub per: Per,
-    /// How many in which time: `600/min`, or a list of up to four with different spans of time, such
-    /// as `[10/s, 5000/h]`, all of which must hold.
+    /// How many in which time: `600/min`, or a list of up to four with different spans of time,
+    /// such as `[10/s, 5000/h]`, all of which must hold. They are asked in this order, and a
+    /// request counts for those before the one that refuses it.
     pub limit: Limits,
     /// How many may come at once after a pause, from 1 to a billion. Only where `limit` is a single
     /// one. Default: as many as the limit's number.
@@ -50,11 +53,11 @@ pub struct RateLimit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Per {
-    /// Those from one IPv4 address, or from one IPv6 network of 64 bits, which is what one customer of
-    /// a provider gets.
+    /// Those from one IPv4 address, or from one IPv6 network of 64 bits, which is what one customer
+    /// of a provider gets.
     Address,
-    /// Those of one consumer or subject; callers without an identity, where the route admits them, are
-    /// counted by address.
+    /// Those of one consumer or subject; callers without an identity, where the route admits them,
+    /// are counted by address.
     Consumer,
     /// Those to one route, whoever sends them.
     Route,
@@ -287,17 +290,17 @@ impl Gate for Limiter {
         };
         let subject = self.subject(request, address);
         let mut limits = self.limits.iter().enumerate();
-        while let Some((index, limit)) = limits.next() {
-            let spent = match self.spend(limit, subject, request.now) {
+        while let Some(limit) = limits.next() {
+            let spent = match self.spend(limit.1, subject, request.now) {
                 Outcome::Now(spent) => spent,
                 Outcome::Later(spent) => {
                     return Outcome::later(async move {
-                        if let Some(end) = self.settle(index, spent.await, subject, tightest) {
+                        if let Some(end) = self.settle(limit, spent.await, subject, tightest) {
                             return end;
                         }
-                        for (index, limit) in limits {
-                            let spent = self.spend(limit, subject, request.now).wait().await;
-                            if let Some(end) = self.settle(index, spent, subject, tightest) {
+                        for limit in limits {
+                            let spent = self.spend(limit.1, subject, request.now).wait().await;
+                            if let Some(end) = self.settle(limit, spent, subject, tightest) {
                                 return end;
                             }
                         }
@@ -305,7 +308,7 @@ impl Gate for Limiter {
                     });
                 }
             };
-            if let Some(end) = self.settle(index, spent, subject, tightest) {
+            if let Some(end) = self.settle(limit, spent, subject, tightest) {
                 return Outcome::Now(end);
             }
         }
@@ -341,7 +344,7 @@ impl Limiter {
     /// Takes one limit's answer in; `Some` where it is the last word.
     fn settle(
         &self,
-        index: usize,
+        (index, limit): (usize, &Limit),
         spent: Result<Spent, Fault>,
         subject: Subject<'_>,
         tightest: &mut Option<(usize, Spent)>,
@@ -350,7 +353,6 @@ impl Limiter {
             Ok(spent) => spent,
             Err(fault) => return Some(Err(fault)),
         };
-        let limit = self.limits.get(index)?;
         if !spent.admitted {
             *tightest = Some((index, Spent { remaining: 0, ..spent }));
             return Some(Ok(Verdict::deny(self.denial(limit, &spent, subject))));
@@ -399,8 +401,8 @@ impl ResponseRewriter for Limiter {
     }
 }
 
-/// The text of an IPv4 address, or of the first 64 bits of an IPv6 address: whoever has one of those
-/// has them all.
+/// The text of an IPv4 address, or of the first 64 bits of an IPv6 address: whoever has one of
+/// those has them all.
 fn network(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_string(),

@@ -1,7 +1,8 @@
 //! `request_size`: limits on the size of target, headers and body.
 //!
-//! Runs at the edge. A declared length over the limit is refused before a byte of the body is read; a
-//! body without one is measured as it passes, so that chunked requests are held to the same limit.
+//! Runs at the edge. A declared length over the limit is refused before a byte of the body is read;
+//! a body without one is measured as it passes, so that chunked requests are held to the same
+//! limit.
 
 use std::sync::Arc;
 
@@ -25,8 +26,8 @@ pub struct RequestSize {
     /// admits no body. Default: `1MiB`.
     #[serde(default = "body")]
     pub body: ByteSize,
-    /// The most bytes of all headers together: for each, its name, its value and 4 for what separates
-    /// them. Default: `16KiB`; at most `64KiB`.
+    /// The most bytes of all headers together: for each, its name, its value and 4 for what
+    /// separates them. Default: `16KiB`; at most `64KiB`.
     #[serde(default = "headers")]
     pub headers: ByteSize,
     /// The most bytes of path and query together. Default: `4KiB`; at most `8KiB`.

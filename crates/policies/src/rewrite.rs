@@ -1,9 +1,9 @@
 //! `rewrite`: change headers and path on the way to the upstream, and headers on the way back.
 //!
 //! Runs after every control has seen the request as it came. What frames a message, governs a
-//! connection or carries the gateway's own word about the caller cannot be touched, and no line break
-//! can get into a header: fixed text is checked when the document is, and what a request adds are
-//! segments of its path, whose canonical form is visible ASCII.
+//! connection or carries the gateway's own word about the caller cannot be touched, and no line
+//! break can get into a header: fixed text is checked when the document is, and what a request adds
+//! are segments of its path, whose canonical form is visible ASCII.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,8 +43,8 @@ pub struct Rewrite {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequestChanges {
-    /// Headers set, by name. In a value `{name}` stands for a parameter of the route's path, and `{{`
-    /// for a brace; a request whose route has no such parameter is not sent. Default: none.
+    /// Headers set, by name. In a value `{name}` stands for a parameter of the route's path, and
+    /// `{{` for a brace; a route whose path has no such parameter does not load. Default: none.
     #[serde(default)]
     pub set: BTreeMap<String, String>,
     /// Headers removed, by name. Default: none.
@@ -83,7 +83,8 @@ pub enum PathChange {
 pub struct Replacement {
     /// The prefix as requests have it, such as `/v1`; `/` stands before every path.
     pub from: String,
-    /// What the upstream is sent instead, such as `/internal/{tenant}`: `{name}` and `{{` as in `set`.
+    /// What the upstream is sent instead, such as `/internal/{tenant}`: `{name}` and `{{` as in
+    /// `set`.
     pub to: String,
 }
 
@@ -103,7 +104,7 @@ impl Policy for Rewrite {
         };
         check_disjoint("request", &upstream.remove, upstream.set.iter().map(|(name, _)| name))?;
         check_disjoint("response", &client.remove, client.set.iter().map(|(name, _)| name))?;
-        let mut hooks = Hooks::new();
+        let mut hooks = upstream.parameters().fold(Hooks::new(), Hooks::reads_parameter);
         if !(upstream.remove.is_empty() && upstream.set.is_empty() && upstream.path.is_none()) {
             hooks = hooks.rewriter(&Arc::new(upstream));
         }
@@ -182,6 +183,17 @@ struct ToUpstream {
     remove: Vec<HeaderName>,
     set: Vec<(HeaderName, Value)>,
     path: Option<Prefix>,
+}
+
+impl ToUpstream {
+    /// The path parameters that are filled in somewhere.
+    fn parameters(&self) -> impl Iterator<Item = &str> {
+        let headers = self.set.iter().filter_map(|(_, value)| match value {
+            Value::Filled(template) => Some(template),
+            Value::Fixed(_) => None,
+        });
+        headers.chain(self.path.as_ref().map(|path| &path.to)).flat_map(Template::parameters)
+    }
 }
 
 struct ToClient {
@@ -297,11 +309,18 @@ impl Template {
         Ok(Self(parts))
     }
 
+    fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Parameter(name) => Some(name.as_str()),
+            Part::Fixed(_) => None,
+        })
+    }
+
     fn is_fixed(&self) -> bool {
         self.0.iter().all(|part| matches!(part, Part::Fixed(_)))
     }
 
-    /// The text with `x` for each parameter: what is right with that is right with any segment.
+    /// The text with `x` for each parameter, to check what does not depend on the request.
     fn sample(&self) -> String {
         let part = |part: &Part| match part {
             Part::Fixed(text) => text.clone(),

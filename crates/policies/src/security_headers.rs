@@ -1,8 +1,9 @@
-//! `security_headers`: what answers tell browsers to enforce, and what they no longer tell attackers.
+//! `security_headers`: what answers tell browsers to enforce, and what they no longer tell
+//! attackers.
 //!
-//! Works on every answer, refusals included, and needs no memory of the request. The defaults are those
-//! for APIs of OWASP's REST Security Cheat Sheet; the headers removed are from the list of the OWASP
-//! Secure Headers Project.
+//! Works on every answer, refusals included, and needs no memory of the request. The defaults are
+//! those for APIs of OWASP's REST Security Cheat Sheet; the headers removed are from the list of
+//! the OWASP Secure Headers Project.
 
 use std::sync::Arc;
 
@@ -59,8 +60,8 @@ const DISCLOSING_PREFIXES: &[&str] =
 /// Sets the headers by which browsers protect users, and removes those that name the upstream's
 /// software.
 ///
-/// Each setting is `default`, `off`, or `{ value: "…" }`. With `off` the upstream's own header passes.
-/// A `value` written here replaces the upstream's.
+/// Each setting is `default`, `off`, or `{ value: "…" }`. With `off` the upstream's own header
+/// passes. A `value` written here replaces the upstream's.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecurityHeaders {
@@ -79,8 +80,8 @@ pub struct SecurityHeaders {
     /// `default-src 'none'; frame-ancestors 'none'`, where the upstream sets none.
     #[serde(default)]
     pub content_security_policy: HeaderSetting,
-    /// What the next site learns of this one's addresses. Default: `no-referrer`, where the upstream
-    /// sets none.
+    /// What the next site learns of this one's addresses. Default: `no-referrer`, where the
+    /// upstream sets none.
     #[serde(default)]
     pub referrer_policy: HeaderSetting,
     /// Which sites may embed the answer without asking by CORS. Default: `same-origin`, where the

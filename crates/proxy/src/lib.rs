@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+mod curfew;
 mod exchange;
 mod generation;
 mod http;
@@ -22,6 +23,17 @@ pub use plane::{Applied, Plane, PlaneSettings};
 pub use upstream::check_health;
 
 use demilune_core::Snapshot;
+
+/// Parsers of outside bytes, for the fuzz targets only.
+#[doc(hidden)]
+pub mod fuzz {
+    /// The length of `body` after the codings that `field` names were undone; `None` where it is refused.
+    #[must_use]
+    pub fn decode(body: &[u8], field: &[u8], limit: u64) -> Option<usize> {
+        let body = bytes::Bytes::copy_from_slice(body);
+        crate::exchange::decode(&body, std::iter::once(field), limit).ok().map(|b| b.len())
+    }
+}
 
 /// Checks what only the data plane can: that certificates, keys and authorities are usable.
 ///

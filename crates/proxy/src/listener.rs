@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::curfew::{CurfewGuard, Curfews};
 use crate::exchange::{Connection, exchange, unparsed};
 use crate::generation::Serving;
 use crate::http::{Protocol, Terms, Watched, serve};
@@ -65,17 +66,17 @@ pub(crate) async fn accept(
     worker: Rc<Worker>,
     name: Arc<str>,
     listener: TcpListener,
+    curfews: Curfews,
     mut stopping: watch::Receiver<bool>,
 ) {
     let open = worker.shared.connections_of(&name);
-    let gone = stopping.clone();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stopping.wait_for(|stop| *stop) => break,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&worker, &name, &open, stream, peer, gone.clone()),
+            Ok((stream, peer)) => admit(&worker, &name, &open, stream, peer, &curfews),
             // Out of file descriptors, say: wait for some to come free instead of spinning.
             Err(error) if !is_of_connection(&error) => {
                 let reason = error.to_string();
@@ -91,7 +92,7 @@ pub(crate) async fn accept(
     while let Ok(Ok((stream, peer))) =
         tokio::time::timeout(Duration::ZERO, listener.accept()).await
     {
-        admit(&worker, &name, &open, stream, peer, gone.clone());
+        admit(&worker, &name, &open, stream, peer, &curfews);
     }
 }
 
@@ -125,7 +126,7 @@ fn admit(
     open: &Arc<AtomicUsize>,
     stream: TcpStream,
     peer: SocketAddr,
-    gone: watch::Receiver<bool>,
+    curfews: &Curfews,
 ) {
     let generation = worker.generation();
     // A listener that has just been taken out of the document still serves what was queued for it.
@@ -139,10 +140,11 @@ fn admit(
     worker.shared.telemetry.connection_opened(name);
     let counted =
         Counted { worker: Rc::clone(worker), name: Arc::clone(name), open: Arc::clone(open) };
+    let curfew = curfews.register();
     worker.clients.spawn(async move {
         let worker = Rc::clone(&counted.worker);
         let _ = stream.set_nodelay(true);
-        converse(&worker, serving, stream, peer, gone).await;
+        converse(&worker, serving, stream, peer, curfew).await;
         drop(counted);
     });
 }
@@ -153,19 +155,19 @@ async fn converse(
     serving: Serving,
     stream: TcpStream,
     peer: SocketAddr,
-    gone: watch::Receiver<bool>,
+    curfew: CurfewGuard,
 ) {
     let mut downstream =
         Downstream { peer, listener: Arc::clone(&serving.listener.name), tls: None };
     let Some(tls) = &serving.tls else {
-        return speak(worker, &serving, downstream, Protocol::Http1, stream, gone).await;
+        return speak(worker, &serving, downstream, Protocol::Http1, stream, curfew).await;
     };
     let handshake = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream);
     match tokio::time::timeout(serving.listener.limits.handshake, handshake).await {
         Ok(Ok(stream)) => {
             let (facts, protocol) = facts(&stream);
             downstream.tls = Some(facts);
-            speak(worker, &serving, downstream, protocol, stream, gone).await;
+            speak(worker, &serving, downstream, protocol, stream, curfew).await;
         }
         Ok(Err(_)) | Err(_) => {
             worker.shared.telemetry.tls_handshake_failed(&serving.listener.name);
@@ -194,7 +196,7 @@ async fn speak<T>(
     downstream: Downstream,
     protocol: Protocol,
     stream: T,
-    mut gone: watch::Receiver<bool>,
+    curfew: CurfewGuard,
 ) where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -202,33 +204,17 @@ async fn speak<T>(
     let clock = Arc::clone(&worker.shared.clock);
     let (io, progress) = Watched::new(stream, Arc::clone(&clock), limits.idle, limits.head);
     let connection = Rc::new(Connection { downstream, limits });
-    // Ends with the worker, or with the listener.
-    let (close, closing) = watch::channel(false);
-    let mut ending = worker.closing.clone();
     let terms = Terms {
         protocol,
         clock,
         progress,
         head_size: limits.head_size,
-        closing,
+        curfew,
         tasks: worker.background.clone(),
     };
     let (one, two) = (Rc::clone(worker), Rc::clone(&connection));
-    let served =
-        serve(io, terms, move |wire| exchange(Rc::clone(&one), Rc::clone(&two), wire));
-    let mut served = std::pin::pin!(served);
-    let result = tokio::select! {
-        result = served.as_mut() => result,
-        () = async {
-            tokio::select! {
-                _ = ending.wait_for(|end| *end) => {}
-                _ = gone.wait_for(|gone| *gone) => {}
-            }
-        } => {
-            let _ = close.send(true);
-            served.await
-        }
-    };
+    let result =
+        serve(io, terms, move |wire| exchange(Rc::clone(&one), Rc::clone(&two), wire)).await;
     if let Err(Some(refusal)) = result {
         unparsed(worker, &connection, refusal);
     }

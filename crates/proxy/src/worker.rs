@@ -14,6 +14,7 @@ use demilune_core::{Clock, RequestId};
 use demilune_telemetry::{Recorder, Telemetry};
 use tokio::sync::{Notify, mpsc, watch};
 
+use crate::curfew::Curfews;
 use crate::generation::Generation;
 use crate::listener::accept;
 use crate::upstream::Pool;
@@ -112,14 +113,12 @@ pub(crate) struct Worker {
     pub(crate) clients: Tasks,
     /// Everything else: connections to upstreams, streams, tunnels.
     pub(crate) background: Tasks,
-    /// Turns true when no further request may be begun.
-    pub(crate) closing: watch::Receiver<bool>,
     generation: RefCell<Rc<Arc<Generation>>>,
     ids: (RandomState, RandomState, Cell<u64>),
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, closing: watch::Receiver<bool>) -> Self {
+    fn new(shared: Arc<Shared>) -> Self {
         let recorder = shared.telemetry.recorder();
         let generation = RefCell::new(Rc::new(shared.generation.load_full()));
         Self {
@@ -127,7 +126,6 @@ impl Worker {
             pool: Pool::default(),
             clients: Tasks::default(),
             background: Tasks::default(),
-            closing,
             generation,
             ids: (RandomState::new(), RandomState::new(), Cell::new(0)),
             shared,
@@ -176,34 +174,46 @@ pub(crate) fn run(
 }
 
 async fn obey(shared: Arc<Shared>, mut commands: mpsc::UnboundedReceiver<Command>) {
-    let (close, closing) = watch::channel(false);
-    let worker = Rc::new(Worker::new(shared, closing));
-    let mut sockets: HashMap<(Arc<str>, SocketAddr), (watch::Sender<bool>, Tasks)> = HashMap::new();
+    let worker = Rc::new(Worker::new(shared));
+    let mut sockets: HashMap<(Arc<str>, SocketAddr), Accepting> = HashMap::new();
     let drain = loop {
         match commands.recv().await {
             Some(Command::Listen { name, address, socket }) => {
                 let Ok(socket) = tokio::net::TcpListener::from_std(socket) else { continue };
                 let (stop, stopping) = watch::channel(false);
-                let task = Tasks::default();
-                task.spawn(accept(Rc::clone(&worker), Arc::clone(&name), socket, stopping));
-                sockets.insert((name, address), (stop, task));
+                let (task, curfews) = (Tasks::default(), Curfews::default());
+                let accept =
+                    accept(Rc::clone(&worker), Arc::clone(&name), socket, curfews.clone(), stopping);
+                task.spawn(accept);
+                sockets.insert((name, address), Accepting { stop, task, curfews });
             }
             Some(Command::Unlisten { name, address }) => {
-                // Told through its channel, it takes in what is queued and ends, and so do its connections.
-                if let Some((stop, _)) = sockets.remove(&(name, address)) {
-                    let _ = stop.send(true);
+                if let Some(accepting) = sockets.remove(&(name, address)) {
+                    worker.background.spawn(accepting.end());
                 }
             }
             Some(Command::Drain(deadline)) => break deadline,
             None => break Duration::ZERO,
         }
     };
-    for (stop, _) in sockets.values() {
-        let _ = stop.send(true);
+    for accepting in sockets.into_values() {
+        accepting.end().await;
     }
-    for (_, task) in sockets.values() {
-        task.idle().await;
-    }
-    let _ = close.send(true);
     let _ = tokio::time::timeout(drain, worker.clients.idle()).await;
+}
+
+/// A socket that is accepted from.
+struct Accepting {
+    stop: watch::Sender<bool>,
+    task: Tasks,
+    curfews: Curfews,
+}
+
+impl Accepting {
+    /// Takes in what is queued, stops, and tells all connections to end after what they are doing.
+    async fn end(self) {
+        let _ = self.stop.send(true);
+        self.task.idle().await;
+        self.curfews.call();
+    }
 }

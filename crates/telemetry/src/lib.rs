@@ -2,11 +2,12 @@
 //!
 //! Each worker has a [`Recorder`]. It takes the [`Record`](demilune_core::Record) of each closed
 //! exchange, and in one place counts it, writes its line of the access log and the lines of its
-//! events. Lines are JSON objects, one on each line, told apart by `kind`: `access`, `event`, `log`.
+//! events. Lines are JSON objects, one on each line, told apart by `kind`: `access`, `event`,
+//! `log`.
 //!
 //! The request path takes no contended lock: counters have one writer each and are added up when
-//! they are scraped, lines go to a buffer of the worker's own, which a single thread empties. A sink
-//! that is slow or broken costs lines, never requests; lines lost are counted and reported.
+//! they are scraped, lines go to a buffer of the worker's own, which a single thread empties. A
+//! sink that is slow or broken costs lines, never requests; lines lost are counted and reported.
 //!
 //! Labels of metrics come from the document or from fixed sets, never from what a client sent. What
 //! a client sent reaches the log [redacted](redact()) only.

@@ -17,8 +17,8 @@ use crate::{access, events};
 /// The most bytes of a `User-Agent` that are logged.
 const USER_AGENT_LIMIT: usize = 256;
 
-/// Records the exchanges of one worker. It may move to the worker's thread, but belongs to one thread
-/// at a time: that is what makes its counters and its buffer its own.
+/// Records the exchanges of one worker. It may move to the worker's thread, but belongs to one
+/// thread at a time: that is what makes its counters and its buffer its own.
 #[derive(Debug)]
 pub struct Recorder {
     telemetry: Arc<Telemetry>,
@@ -39,8 +39,8 @@ impl Recorder {
         Self { telemetry, buffer, own: RefCell::default() }
     }
 
-    /// Counts a closed exchange, writes its access line and the lines of its events. Does not wait and
-    /// does not fail.
+    /// Counts a closed exchange, writes its access line and the lines of its events. Does not
+    /// wait and does not fail.
     pub fn record(&self, record: &Record<'_>) {
         let mut own = self.own.borrow_mut();
         let Own { cells, stamp, request_id, client } = &mut *own;

@@ -1,8 +1,8 @@
 //! Secrets masked in text that came from outside.
 //!
 //! Clients put credentials where they do not belong: into paths, into `User-Agent`, into what an
-//! upstream's error repeats. What is known by its shape is masked: the gateway's own keys (`dml_…`),
-//! JSON Web Tokens (`eyJ….…`), and what follows `Bearer` or `Basic`.
+//! upstream's error repeats. What is known by its shape is masked: the gateway's own keys
+//! (`dml_…`), JSON Web Tokens (`eyJ….…`), and what follows `Bearer` or `Basic`.
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -24,7 +24,8 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Starts the thread that writes lines to `sink`. `clock` gives the times of the operator's log.
+    /// Starts the thread that writes lines to `sink`. `clock` gives the times of the operator's
+    /// log.
     ///
     /// # Errors
     /// Where the system refuses the thread.
@@ -43,8 +44,8 @@ impl Telemetry {
         Recorder::new(Arc::clone(self), self.writer.buffer(BUFFER_LIMIT))
     }
 
-    /// Tells the operator: `code` is stable, `message` a sentence, `fields` are names and values; what
-    /// looks like a secret in them is masked.
+    /// Tells the operator: `code` is stable, `message` a sentence, `fields` are names and values;
+    /// what looks like a secret in them is masked.
     pub fn log(&self, level: Level, code: &'static str, message: &str, fields: &[(&str, &str)]) {
         let mut stamp = Stamp::default();
         let time = stamp.text(self.clock.now().wall);
@@ -57,8 +58,8 @@ impl Telemetry {
         self.metrics.render()
     }
 
-    /// Writes the lines that are buffered and ends the thread; waits five seconds at most. Lines of later
-    /// exchanges are lost.
+    /// Writes the lines that are buffered and ends the thread; waits five seconds at most. Lines
+    /// of later exchanges are lost.
     pub fn shutdown(&self) {
         self.writer.shutdown();
     }
@@ -98,8 +99,8 @@ impl Telemetry {
         self.metrics.endpoint_healthy.set(labels, i64::from(healthy));
     }
 
-    /// Forgets the health of all endpoints but those of `kept`, pairs of upstream and endpoint: after a
-    /// reload.
+    /// Forgets the health of all endpoints but those of `kept`, pairs of upstream and endpoint:
+    /// after a reload.
     pub fn keep_upstream_endpoints<'a>(&self, kept: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let kept: Vec<_> = kept.into_iter().collect();
         self.metrics

@@ -1,9 +1,9 @@
 //! From the workers' buffers to the sink: one thread that empties them.
 //!
-//! A worker appends its lines to a buffer that nobody else writes to; every [`INTERVAL`], or when a
-//! buffer has grown, the thread swaps the buffers for empty ones and writes what was in them. A sink
-//! that blocks or fails never holds a worker up: beyond [`BUFFER_LIMIT`] lines are dropped, and a
-//! line says how many as soon as lines get through again.
+//! A worker appends its lines to a buffer that nobody else writes to; every [`INTERVAL`], or when
+//! a buffer has grown, the thread swaps the buffers for empty ones and writes what was in them. A
+//! sink that blocks or fails never holds a worker up: beyond [`BUFFER_LIMIT`] lines are dropped,
+//! and a line says how many as soon as lines get through again.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -218,36 +218,36 @@ impl Output {
         let line = Line::new(time, Level::Warn, "telemetry.lines_lost", message, &fields);
         let Ok(mut bytes) = serde_json::to_vec(&line) else { return };
         bytes.push(b'\n');
-        self.lost = 0;
-        if !self.write(&bytes) {
-            // It was no line of anybody's: only what it tells of still counts.
-            self.lost = lost.parse().unwrap_or(u64::MAX);
+        match self.put(&bytes) {
+            Ok(()) => self.lost = 0,
+            // Its own loss is none of anybody's line.
+            Err(_) => {
+                self.errors.inc();
+            }
         }
     }
 
     /// Whether all of `bytes` got through. Lines that did not are counted.
     fn write(&mut self, bytes: &[u8]) -> bool {
-        if self.torn && self.write_all(b"\n") == 0 {
-            self.fail(bytes);
-            return false;
-        }
-        self.torn = false;
-        let written = self.write_all(bytes);
-        let (through, rest) = bytes.split_at_checked(written).unwrap_or((bytes, b""));
-        if rest.is_empty() {
-            return true;
-        }
-        self.torn = through.last().is_some_and(|byte| *byte != b'\n');
-        self.fail(rest);
-        false
-    }
-
-    fn fail(&mut self, bytes: &[u8]) {
-        let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+        let Err(rest) = self.put(bytes) else { return true };
+        let lines = rest.iter().filter(|byte| **byte == b'\n').count();
         let lines = u64::try_from(lines).unwrap_or(u64::MAX);
         self.errors.inc();
         self.lost += lines;
         self.shared.dropped.inc_by(lines);
+        false
+    }
+
+    /// # Errors
+    /// What did not get through.
+    fn put<'a>(&mut self, bytes: &'a [u8]) -> Result<(), &'a [u8]> {
+        if self.torn && self.write_all(b"\n") == 0 {
+            return Err(bytes);
+        }
+        let written = self.write_all(bytes);
+        let (through, rest) = bytes.split_at_checked(written).unwrap_or((bytes, b""));
+        self.torn = through.last().is_some_and(|byte| *byte != b'\n');
+        if rest.is_empty() { Ok(()) } else { Err(rest) }
     }
 
     /// How many bytes the sink took before it failed.

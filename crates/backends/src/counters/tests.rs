@@ -139,8 +139,8 @@ fn random_sequences_agree_with_an_exact_leaky_bucket() {
     }
 }
 
-/// All the same, but for the binary places: an interval is cut to 2^-32 ns, so that after some units
-/// a wait may be the nanosecond before.
+/// All the same, but for the binary places: an interval is cut to 2^-32 ns, so that after some
+/// units a wait may be the nanosecond before.
 fn assert_agree(
     found: (bool, u32, Duration, Duration),
     expected: (bool, u32, Duration, Duration),

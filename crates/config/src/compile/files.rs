@@ -63,6 +63,14 @@ fn read_limited(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+/// The secret that the document declares under `name`, as its policies get it.
+///
+/// # Errors
+/// Where it is not declared or cannot be read; the message never repeats what may be a secret.
+pub fn secret(document: &Document, name: &str) -> Result<Secret, Invalid> {
+    Files::new(document).secret(name)
+}
+
 impl Compiler<'_> {
     /// Every declared secret must be there, used or not.
     pub(crate) fn check_secrets(&mut self) {

@@ -44,7 +44,8 @@ impl Compiler<'_> {
             let config = model.routes.get(&*route);
             let only_one = config.is_some_and(|config| config.listener.is_some());
             if times >= if only_one { 1 } else { model.listeners.len() } {
-                let reason = format!("route `{route}` is never reached: `{by}` takes all it matches");
+                let reason =
+                    format!("route `{route}` is never reached: `{by}` takes all it matches");
                 let diagnostic = self
                     .diagnostic("config.unreachable", &format!("routes.{route}.match"), reason)
                     .related(self.document.span(&format!("routes.{by}.match")), "this one wins");
@@ -60,7 +61,8 @@ impl Compiler<'_> {
         let loopback = config.address.ip().to_canonical().is_loopback();
         match (&config.tls, &config.plain_http) {
             (None, None) if !loopback => {
-                let reason = format!("plain HTTP on `{}`, which is not a loopback address", config.address);
+                let reason =
+                    format!("plain HTTP on `{}`, which is not a loopback address", config.address);
                 let diagnostic = self
                     .diagnostic("config.plain_http", &path, reason)
                     .help("write `tls:`, or `plain_http: \"why this is right here\"`");

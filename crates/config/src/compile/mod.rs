@@ -1,4 +1,5 @@
-//! From what was written to what it means: names resolved, files read, policies built, routes indexed.
+//! From what was written to what it means: names resolved, files read, policies built, routes
+//! indexed.
 
 mod consumers;
 mod files;
@@ -10,12 +11,13 @@ mod upstreams;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use demilune_core::{Compute, Counters, Directory, Invalid, Snapshot};
+use demilune_core::{Compute, Counters, Directory, Invalid, Snapshot, policy};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Document;
 use crate::tree::nearest;
 
+pub use files::secret;
 pub use policies::{Effective, effective};
 pub(crate) use policies::{locked, opened_by};
 
@@ -127,19 +129,20 @@ impl Compiler<'_> {
             "" => path.to_owned(),
             field => format!("{path}.{field}"),
         };
-        let mut diagnostic = self
-            .diagnostic("config.invalid_value", &path, invalid.reason)
-            .conceal(invalid.conceal);
+        let mut diagnostic =
+            self.diagnostic("config.invalid_value", &path, invalid.reason).conceal(invalid.conceal);
         if let Some(help) = invalid.help {
             diagnostic = diagnostic.help(help);
         }
         self.diagnostics.push(diagnostic);
     }
 
-    /// A reason must say something.
+    /// Whether what opens something says why.
     pub(crate) fn check_reason(&mut self, path: &str, reason: Option<&String>) {
-        if reason.is_some_and(|reason| reason.trim().is_empty()) {
-            self.error("config.empty_reason", path, "expected a reason, found nothing");
+        if let Some(Err(found)) = reason.map(|reason| policy::check_reason(reason)) {
+            let diagnostic =
+                self.diagnostic("config.empty_reason", path, found).help(policy::REASON_HELP);
+            self.diagnostics.push(diagnostic);
         }
     }
 

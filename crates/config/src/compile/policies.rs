@@ -1,4 +1,5 @@
-//! Which policies a route really has: the defaults, replaced by its own where the document allows it.
+//! Which policies a route really has: the defaults, replaced by its own where the document allows
+//! it.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use demilune_policies::PolicyConfig;
 use super::Compiler;
 use crate::document::Document;
 use crate::model::{DefaultsConfig, FaultMode, RouteConfig};
-use crate::tree::nearest;
+use crate::tree::{join_key, nearest};
 
 /// One policy of a route, and where it is written.
 #[derive(Debug, Clone)]
@@ -23,10 +24,14 @@ pub struct Effective<'d> {
     pub inherited: bool,
 }
 
-/// The policies of a route in the order they run within a stage: the defaults that the route does not
-/// replace, then its own.
+/// The policies of a route in the order they run within a stage: the defaults that the route does
+/// not replace, then its own.
 #[must_use]
-pub fn effective<'d>(document: &'d Document, route: &'d RouteConfig, name: &str) -> Vec<Effective<'d>> {
+pub fn effective<'d>(
+    document: &'d Document,
+    route: &'d RouteConfig,
+    name: &str,
+) -> Vec<Effective<'d>> {
     let at = |level: &str, i: usize, policy: &PolicyConfig| {
         format!("{level}.policies[{i}].{}", policy.meta().name)
     };
@@ -47,7 +52,8 @@ pub fn effective<'d>(document: &'d Document, route: &'d RouteConfig, name: &str)
 /// Each default by key, built once: routes that inherit it share its hooks and its counters.
 pub(crate) type BuiltDefaults = BTreeMap<String, Hooks>;
 
-/// Whether what `key` is said of (a policy's name, or its whole key such as `rate_limit.address`) is `policy`.
+/// Whether what `key` is said of (a policy's name, or its whole key such as `rate_limit.address`)
+/// is `policy`.
 fn names(key: &str, policy: &PolicyConfig) -> bool {
     key == policy.meta().name || key == policy.key()
 }
@@ -57,8 +63,8 @@ pub(crate) fn locked(defaults: &DefaultsConfig, policy: &PolicyConfig) -> bool {
     defaults.locked.iter().any(|key| names(key, policy))
 }
 
-/// Where the document lets pass what a policy of a route cannot decide about; `None` where it does not.
-/// What a route says goes before what the defaults say.
+/// Where the document lets pass what a policy of a route cannot decide about; `None` where it does
+/// not. What a route says goes before what the defaults say.
 pub(crate) fn opened_by(
     document: &Document,
     route: &RouteConfig,
@@ -71,14 +77,19 @@ pub(crate) fn opened_by(
     let all = own.chain(wide.map(|entry| ("defaults.on_fault".to_owned(), entry)));
     let mut said = all.filter(|(_, (key, _))| names(key, effective.policy));
     let (level, (key, mode)) = said.next()?;
-    (*mode == FaultMode::Open).then(|| crate::tree::join_key(&level, key))
+    (*mode == FaultMode::Open).then(|| join_key(&level, key))
 }
 
 impl Compiler<'_> {
     pub(crate) fn build_defaults(&mut self) -> BuiltDefaults {
         let defaults = &self.document.model.defaults;
-        self.check_level("defaults", &defaults.policies, &defaults.policies.iter().collect::<Vec<_>>(),
-            &defaults.reasons, &defaults.on_fault);
+        self.check_level(
+            "defaults",
+            &defaults.policies,
+            &defaults.policies.iter().collect::<Vec<_>>(),
+            &defaults.reasons,
+            &defaults.on_fault,
+        );
         for (i, key) in defaults.locked.iter().enumerate() {
             if !defaults.policies.iter().any(|policy| names(key, policy)) {
                 let known: Vec<_> = defaults.policies.iter().map(|p| p.meta().name).collect();
@@ -124,8 +135,7 @@ impl Compiler<'_> {
     }
 
     fn build(&mut self, policy: &PolicyConfig, level: &str, path: &str) -> Option<Hooks> {
-        let place =
-            Place { path: level.to_owned(), source: self.document.location(path).into() };
+        let place = Place { path: level.to_owned(), source: self.document.location(path).into() };
         let env = Env {
             directory: &self.directory,
             counters: &self.services.counters,
@@ -136,7 +146,8 @@ impl Compiler<'_> {
         policy.build(&env).map_err(|invalid| self.invalid(path, invalid)).ok()
     }
 
-    /// What is said beside `policies` on one level must be about one of `reach`, and openings need reasons.
+    /// What is said beside `policies` on one level must be about one of `reach`, and openings need
+    /// reasons.
     fn check_level(
         &mut self,
         level: &str,
@@ -158,7 +169,7 @@ impl Compiler<'_> {
         ] {
             for key in keys.iter().filter(|key| !reach.iter().any(|policy| names(key, policy))) {
                 let reason = format!("there is no policy `{key}` here");
-                let path = format!("{level}.{section}.{key}");
+                let path = join_key(&format!("{level}.{section}"), key);
                 let mut diagnostic = self.diagnostic("config.unresolved", &path, reason);
                 if let Some(meant) = nearest(key, reach.iter().map(|policy| policy.meta().name)) {
                     diagnostic = diagnostic.help(format!("did you mean `{meant}`?"));
@@ -167,11 +178,11 @@ impl Compiler<'_> {
             }
         }
         for (key, reason) in reasons {
-            self.check_reason(&format!("{level}.reasons.{key}"), Some(reason));
+            self.check_reason(&join_key(&format!("{level}.reasons"), key), Some(reason));
         }
         for key in on_fault.iter().filter(|(_, m)| **m == FaultMode::Open).map(|(key, _)| key) {
             if !reasons.contains_key(key) {
-                let path = format!("{level}.on_fault.{key}");
+                let path = join_key(&format!("{level}.on_fault"), key);
                 let reason = format!("`{key}` is to let pass what it cannot decide about");
                 let diagnostic = self
                     .diagnostic("config.reason_missing", &path, reason)
@@ -189,7 +200,7 @@ impl Compiler<'_> {
             let floor = |wide: &PolicyConfig| names(key, wide) && locked(defaults, wide);
             if defaults.policies.iter().any(floor) {
                 let reason = format!("`{key}` is locked: a route cannot change what it does");
-                self.error("config.locked", &format!("{level}.on_fault.{key}"), reason);
+                self.error("config.locked", &join_key(&format!("{level}.on_fault"), key), reason);
             }
         }
         for (i, policy) in config.policies.iter().enumerate() {
@@ -202,16 +213,19 @@ impl Compiler<'_> {
             let first = document.span(&format!("defaults.policies[{at}]"));
             if locked(defaults, wider) {
                 let reason = format!("`{}` is locked: a route cannot replace it", policy.key());
-                let diagnostic = self
-                    .diagnostic("config.locked", &path, reason)
-                    .related(first, "the default");
+                let diagnostic =
+                    self.diagnostic("config.locked", &path, reason).related(first, "the default");
                 self.diagnostics.push(diagnostic);
             } else if let Some(how) = policy.weakens(wider)
                 && !config.reasons.keys().any(|key| names(key, policy))
             {
                 let name = policy.meta().name;
                 let diagnostic = self
-                    .diagnostic("config.reason_missing", &path, format!("weaker than the default: {how}"))
+                    .diagnostic(
+                        "config.reason_missing",
+                        &path,
+                        format!("weaker than the default: {how}"),
+                    )
                     .related(first, "the default")
                     .help(format!("write why: `reasons: {{ {name}: \"…\" }}`"));
                 self.diagnostics.push(diagnostic);

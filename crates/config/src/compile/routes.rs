@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use demilune_core::chain::NamedAuthenticator;
+use demilune_core::chain::{NamedAuthenticator, Part};
 use demilune_core::hook::{Authenticator, Carrier};
 use demilune_core::route::{HostPattern, Matches, Template};
 use demilune_core::{Chain, Env, Place, Requirement, Route};
@@ -39,8 +39,7 @@ impl Compiler<'_> {
         let mut all = BTreeMap::new();
         for (name, config) in &self.document.model.authenticators {
             let path = format!("authenticators.{name}");
-            let place =
-                Place { path: path.clone(), source: self.document.location(&path).into() };
+            let place = Place { path: path.clone(), source: self.document.location(&path).into() };
             let env = Env {
                 directory: &self.directory,
                 counters: &self.services.counters,
@@ -72,7 +71,8 @@ impl Compiler<'_> {
             let known = model.upstreams.keys().map(String::as_str);
             self.unresolved(&format!("{path}.upstream"), "upstream", &config.upstream, known);
         }
-        if let Some(listener) = config.listener.as_ref().filter(|l| !model.listeners.contains_key(*l))
+        if let Some(listener) =
+            config.listener.as_ref().filter(|l| !model.listeners.contains_key(*l))
         {
             let known = model.listeners.keys().map(String::as_str);
             self.unresolved(&format!("{path}.listener"), "listener", listener, known);
@@ -87,8 +87,10 @@ impl Compiler<'_> {
         let matches = self.matches(&format!("{path}.match"), &config.matches);
         let requirement = self.requirement(&path, config, authenticators);
         let parts = self.route_parts(name, config, defaults);
-        let strip =
-            if config.keep_credential.is_some() { Vec::new() } else { carriers.to_vec() };
+        if let Some(matches) = &matches {
+            self.check_parameters(&path, &matches.path, &parts);
+        }
+        let strip = if config.keep_credential.is_some() { Vec::new() } else { carriers.to_vec() };
         Some(Route {
             name: name.into(),
             source: self.document.location(&path).into(),
@@ -97,6 +99,21 @@ impl Compiler<'_> {
             chain: Chain::new(requirement?, parts, strip),
             websocket: config.websocket.is_some(),
         })
+    }
+
+    /// What policies read from the path must be there to be read.
+    fn check_parameters(&mut self, path: &str, template: &Template, parts: &[Part]) {
+        for part in parts {
+            for name in part.hooks.parameters() {
+                if !template.names().any(|known| known == name) {
+                    let reason = format!(
+                        "`{}` reads `{{{name}}}`, which this path does not have",
+                        part.policy
+                    );
+                    self.error("config.unresolved", &format!("{path}.match.path"), reason);
+                }
+            }
+        }
     }
 
     /// The stated identity decision.
@@ -124,18 +141,27 @@ impl Compiler<'_> {
             }
         };
         let place = format!("{path}.authenticate");
+        let list = match authenticate {
+            Authenticate::AnyOf { .. } => "any_of",
+            Authenticate::AllOf(_) => "all_of",
+        };
+        let tree = &self.document.tree;
+        let item = |i: usize| {
+            let item = format!("{place}.{list}[{i}]");
+            if tree.at_path(&item).exact { item } else { place.clone() }
+        };
         let mut found = Vec::new();
         for (i, name) in authenticate.names().iter().enumerate() {
             if authenticate.names().iter().take(i).any(|other| other == name) {
                 let reason = format!("authenticator `{name}` is named twice");
-                self.error("config.duplicate", &place, reason);
+                self.error("config.duplicate", &item(i), reason);
             }
             if let Some(authenticator) = authenticators.get(name) {
                 let authenticator = Arc::clone(authenticator);
                 found.push(NamedAuthenticator { name: name.as_str().into(), authenticator });
             } else if !self.document.model.authenticators.contains_key(name) {
                 let known = self.document.model.authenticators.keys().map(String::as_str);
-                self.unresolved(&place, "authenticator", name, known);
+                self.unresolved(&item(i), "authenticator", name, known);
             }
         }
         Some(match authenticate {

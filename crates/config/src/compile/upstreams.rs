@@ -46,9 +46,11 @@ impl Compiler<'_> {
             self.error("config.invalid_value", &path, "at most 1024");
         }
         let timeouts = &config.timeouts;
-        for (field, period) in
-            [("connect", timeouts.connect), ("response", timeouts.response), ("idle", timeouts.idle)]
-        {
+        for (field, period) in [
+            ("connect", timeouts.connect),
+            ("response", timeouts.response),
+            ("idle", timeouts.idle),
+        ] {
             if period.0.is_zero() {
                 let path = format!("{path}.timeouts.{field}");
                 self.error("config.invalid_value", &path, "a deadline of zero lets nothing pass");

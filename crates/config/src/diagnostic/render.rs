@@ -1,5 +1,6 @@
 //! Diagnostics as text, in the manner of rustc.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::{Diagnostic, Diagnostics, MAX_SHOWN, Sources, Span};
@@ -21,11 +22,16 @@ const CONCEALED: &str = "<not shown>";
 
 pub(super) fn render(diagnostics: &Diagnostics, sources: &Sources) -> String {
     let mut out = String::new();
+    // What one diagnostic conceals, another about the same line must not quote.
+    let line = |diagnostic: &Diagnostic| diagnostic.at.map(|span| (span.file, span.line));
+    let concealed: BTreeSet<_> =
+        diagnostics.iter().filter(|diagnostic| diagnostic.conceal).filter_map(line).collect();
     for diagnostic in diagnostics.sorted().into_iter().take(MAX_SHOWN) {
         if !out.is_empty() {
             out.push('\n');
         }
-        one(&mut out, diagnostic, sources);
+        let conceal = line(diagnostic).is_some_and(|line| concealed.contains(&line));
+        one(&mut out, diagnostic, conceal, sources);
     }
     let more = diagnostics.len().saturating_sub(MAX_SHOWN);
     if more > 0 {
@@ -35,14 +41,14 @@ pub(super) fn render(diagnostics: &Diagnostics, sources: &Sources) -> String {
 }
 
 // Writing to a string cannot fail, so the results of `write!` are dropped throughout.
-fn one(out: &mut String, diagnostic: &Diagnostic, sources: &Sources) {
+fn one(out: &mut String, diagnostic: &Diagnostic, conceal: bool, sources: &Sources) {
     let Diagnostic { code, severity, reason, .. } = diagnostic;
     let _ = writeln!(out, "{}[{code}]: {}", severity.word(), clean(reason));
     let gutter = diagnostic.at.map_or(1, |span| span.line.to_string().len());
     let mut help = diagnostic.help.as_deref().map(clean);
     if let Some(span) = diagnostic.at {
         let _ = writeln!(out, "{:gutter$}--> {}", "", place(span, sources));
-        excerpt(out, diagnostic, span, gutter, sources, &mut help);
+        excerpt(out, span, conceal, gutter, sources, &mut help);
     } else if !diagnostic.path.is_empty() {
         let _ = writeln!(out, "{:gutter$} = at: {}", "", clean(&diagnostic.path));
     }
@@ -61,8 +67,8 @@ fn place(span: Span, sources: &Sources) -> String {
 /// Writes the line and the caret; takes `help` when it fits beside the caret.
 fn excerpt(
     out: &mut String,
-    diagnostic: &Diagnostic,
     span: Span,
+    conceal: bool,
     gutter: usize,
     sources: &Sources,
     help: &mut Option<String>,
@@ -70,7 +76,7 @@ fn excerpt(
     let line = sources.line(span.file, span.line).filter(|_| span.length > 0);
     let Some(line) = line else { return };
     let _ = writeln!(out, "{:gutter$} |", "");
-    if diagnostic.conceal {
+    if conceal {
         let _ = writeln!(out, "{} | {CONCEALED}", span.line);
         return;
     }
@@ -213,6 +219,16 @@ mod tests {
     fn at(line: u32, column: u32, length: u32) -> Diagnostic {
         let span = Span { file: FileId(0), line, column, length };
         Diagnostic::error("config.unknown_key", "unknown key `polices`").at(span)
+    }
+
+    #[test]
+    fn what_one_diagnostic_conceals_another_does_not_quote() {
+        let mut sources = Sources::new();
+        sources.add("gateway.yaml", "a: {hash: hunter2, b: c}\nd: e\n");
+        let mut diagnostics = Diagnostics::new();
+        diagnostics.extend([at(1, 20, 1), at(1, 11, 7).conceal(true), at(2, 1, 1)]);
+        let text = diagnostics.render(&sources);
+        assert!(!text.contains("hunter2") && text.contains("2 | d: e"), "{text}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{At, Change, Pair};
 use crate::document::Document;
 use crate::model::Model;
-use crate::tree::{Node, Value as Written, looks_secret};
+use crate::tree::looks_secret;
 
 /// The longest value shown, in characters.
 const VALUE_SHOWN: usize = 200;
@@ -97,8 +97,8 @@ impl Leaves<'_> {
         }
     }
 
-    /// Lists of plain values are compared as sets: no setting so far gives their order a meaning, except
-    /// where authenticators are asked one after the other.
+    /// Lists of plain values are compared as sets: no setting so far gives their order a meaning,
+    /// except where authenticators are asked one after the other.
     fn lists(&mut self, at: &At, old: &[Value], new: &[Value], sides: (bool, bool)) {
         if old.iter().chain(new).any(|value| value.is_object() || value.is_array()) {
             for index in 0..old.len().max(new.len()) {
@@ -161,62 +161,37 @@ impl Leaves<'_> {
 
     /// Credentials of a consumer that both documents have: only their kind is told.
     fn credentials(&mut self, consumer: &str) {
-        let path = format!("consumers.{consumer}");
         let Pair { before, after } = self.pair;
-        for (at, kind) in credentials_only_in(before, after, &path) {
+        for (at, kind) in credentials_only_in(before, after, consumer) {
             self.push(&at, format!("removed {kind}"), (true, false));
         }
-        for (at, kind) in credentials_only_in(after, before, &path) {
-            self.push(&at, format!("added {kind}"), (false, true));
+        for (at, kind) in credentials_only_in(after, before, consumer) {
+            let what = format!("added {kind}: another way to be this caller");
+            let change = at.change(self.pair, what, (false, true));
+            self.changes.push(Change { loosens: true, ..change });
         }
     }
 }
 
-/// Credentials of the consumer at `path` that the other document does not have, with their kind.
-pub(super) fn credentials_only_in<'d>(
-    document: &'d Document,
-    other: &Document,
-    path: &str,
-) -> Vec<(At, &'d str)> {
-    let path = format!("{path}.credentials");
-    let others = written(other, &path);
-    let mine = written(document, &path).iter().enumerate();
-    mine.filter(|(_, node)| !others.iter().any(|other| same(node, other)))
-        .map(|(index, node)| (credential_at(&path, index), kind(node)))
-        .collect()
-}
-
-fn credential_at(path: &str, index: usize) -> At {
-    let place = format!("{path}[{index}]");
-    At { label: path.to_owned(), before: place.clone(), after: place }
-}
-
-/// The credentials as they are written: their values are compared, and never shown.
-fn written<'d>(document: &'d Document, path: &str) -> &'d [Node] {
-    let place = document.tree.at_path(path);
-    if place.exact { place.node.items() } else { &[] }
-}
-
-/// Whether both say the same, whatever the order of their keys and their quotes.
-fn same(a: &Node, b: &Node) -> bool {
-    match (&a.value, &b.value) {
-        (Written::Null, Written::Null) => true,
-        (Written::Scalar(a), Written::Scalar(b)) => a.text == b.text,
-        (Written::Sequence(a), Written::Sequence(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+/// Credentials of a consumer that the other document does not have, with their kind.
+fn credentials_only_in(document: &Document, other: &Document, name: &str) -> Vec<(At, String)> {
+    let of = |document: &Document| {
+        let consumer = document.model.consumers.get(name);
+        let all = consumer.map(|consumer| consumer.credentials.iter().map(serde_json::to_value));
+        all.into_iter().flatten().map(|value| value.unwrap_or_default()).collect::<Vec<Value>>()
+    };
+    let others = of(other);
+    let mut only = Vec::new();
+    for (index, credential) in of(document).iter().enumerate() {
+        if credential.is_null() || !others.contains(credential) {
+            let label = format!("consumers.{name}.credentials");
+            let place = format!("{label}[{index}]");
+            let kind = credential.as_object().and_then(|object| object.keys().next().cloned());
+            let kind = kind.unwrap_or_else(|| "a credential".to_owned());
+            only.push((At { label, before: place.clone(), after: place }, kind));
         }
-        (Written::Mapping(a), Written::Mapping(b)) => {
-            let (a, b) = (a.entries(), b);
-            a.len() == b.entries().len()
-                && a.iter().all(|e| b.get(&e.key).is_some_and(|other| same(&e.value, other)))
-        }
-        _ => false,
     }
-}
-
-/// `api_key`.
-fn kind(node: &Node) -> &str {
-    node.entries().first().map_or("a credential", |entry| entry.key.as_str())
+    only
 }
 
 /// Where a policy stands: for the reader under its key, in the documents under its number and name.

@@ -1,9 +1,9 @@
 //! What changes between two documents, and what of it loosens security.
 //!
-//! Compared is what the documents mean: the order of keys, files and lists without an order does not
-//! count, and a value written out equals the default it repeats. What loosens is judged by what a
-//! client could do afterwards that it could not do before; where that cannot be told, it counts as
-//! loosening. Values of credentials are never part of a change.
+//! Compared is what the documents mean: the order of keys, files and lists without an order does
+//! not count, and a value written out equals the default it repeats. What loosens is judged by what
+//! a client could do afterwards that it could not do before; where that cannot be told, it counts
+//! as loosening. Values of credentials are never part of a change.
 
 mod leaves;
 mod objects;
@@ -48,8 +48,8 @@ impl fmt::Display for Change {
 
 /// All differences, those that loosen security first; none where both documents mean the same.
 ///
-/// Neither document needs to compile, and no file that one refers to is read: a certificate that was
-/// replaced under its old name is no difference.
+/// Neither document needs to compile, and no file that one refers to is read: a certificate that
+/// was replaced under its old name is no difference.
 #[must_use]
 pub fn diff(before: &Document, after: &Document) -> Vec<Change> {
     let pair = Pair { before, after };
@@ -103,11 +103,7 @@ impl At {
     fn change(&self, pair: Pair<'_>, what: String, sides: (bool, bool)) -> Change {
         let place = |document: &Document, path: &str| {
             let place = document.tree.at_path(path);
-            if place.exact {
-                document.sources.location(place.span())
-            } else {
-                "default".to_owned()
-            }
+            if place.exact { document.sources.location(place.span()) } else { "default".to_owned() }
         };
         Change {
             path: self.label.clone(),
@@ -149,7 +145,7 @@ impl Judgements {
         self.push(At::path(path), why.into(), None, (true, true));
     }
 
-    /// Every change at `path` or below it loosens: `why`.
+    /// Any change at `path` or below it loosens: `why`. Without one, nothing is said.
     fn below(&mut self, path: impl Into<String>, why: impl Into<String>) {
         self.push(At::path(path), why.into(), None, (true, true)).below = true;
     }
@@ -186,7 +182,7 @@ impl Judgements {
                 }
             }
         }
-        for ((_, why), judgement) in self.found.iter().filter(|(_, judgement)| !judgement.told) {
+        for ((_, why), judgement) in self.found.iter().filter(|(_, it)| !it.told && !it.below) {
             let change = judgement.at.change(pair, judgement.words(why), judgement.sides);
             changes.push(Change { loosens: true, ..change });
         }

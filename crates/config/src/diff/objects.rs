@@ -1,11 +1,10 @@
-//! What loosens in everything but routes: who can connect, who can call, and whom upstreams are trusted
-//! to be.
+//! What loosens in everything but routes: who can connect, who can call, and whom upstreams are
+//! trusted to be.
 
 use std::net::{IpAddr, SocketAddr};
 
 use demilune_core::Scheme;
 
-use super::leaves::credentials_only_in;
 use super::{Judgements, Pair};
 use crate::compile::locked;
 use crate::model::{
@@ -29,7 +28,7 @@ pub(super) fn judge(pair: Pair<'_>, judgements: &mut Judgements) {
     for (name, new) in &after.consumers {
         let path = format!("consumers.{name}");
         match before.consumers.get(name) {
-            Some(old) => consumer(pair, &path, old, new, judgements),
+            Some(old) => consumer(&path, old, new, judgements),
             None => judgements.at(path, "another caller"),
         }
     }
@@ -102,14 +101,16 @@ fn limits(
     }
 }
 
-fn upstream(path: &str, old: &UpstreamConfig, new: &UpstreamConfig, judgements: &mut Judgements) {
+/// Whether an endpoint of `new` is talked to without TLS, where `old` had it.
+pub(super) fn in_the_clear(old: &UpstreamConfig, new: &UpstreamConfig) -> Option<String> {
     let encrypted = old.endpoints.iter().any(|endpoint| endpoint.scheme == Scheme::Https);
-    let plain = |endpoint: &&_| !old.endpoints.contains(endpoint);
-    if encrypted
-        && let Some(endpoint) =
-            new.endpoints.iter().filter(plain).find(|endpoint| endpoint.scheme == Scheme::Http)
-    {
-        let why = format!("`{endpoint}` is talked to in the clear");
+    let mut plain = new.endpoints.iter().filter(|endpoint| endpoint.scheme == Scheme::Http);
+    let endpoint = plain.find(|endpoint| encrypted && !old.endpoints.contains(endpoint))?;
+    Some(format!("`{endpoint}` is talked to in the clear"))
+}
+
+fn upstream(path: &str, old: &UpstreamConfig, new: &UpstreamConfig, judgements: &mut Judgements) {
+    if let Some(why) = in_the_clear(old, new) {
         judgements.at(format!("{path}.endpoints"), why);
     }
     let authorities = |config: &UpstreamConfig| config.tls.as_ref()?.authorities.clone();
@@ -130,17 +131,9 @@ fn upstream(path: &str, old: &UpstreamConfig, new: &UpstreamConfig, judgements: 
     }
 }
 
-fn consumer(
-    pair: Pair<'_>,
-    path: &str,
-    old: &ConsumerConfig,
-    new: &ConsumerConfig,
-    judgements: &mut Judgements,
-) {
+/// Credentials are judged where they are compared.
+fn consumer(path: &str, old: &ConsumerConfig, new: &ConsumerConfig, judgements: &mut Judgements) {
     if new.groups.iter().any(|group| !old.groups.contains(group)) {
         judgements.at(format!("{path}.groups"), "it may do what they may");
-    }
-    for (at, _) in credentials_only_in(pair.after, pair.before, path) {
-        judgements.push(at, "another way to be this caller".to_owned(), None, (false, true));
     }
 }

@@ -4,6 +4,7 @@ use demilune_core::route::{HostPattern, Segment, Template};
 use demilune_policies::PolicyConfig;
 
 use super::leaves::policy_at;
+use super::objects::in_the_clear;
 use super::{At, Judgements, Pair};
 use crate::compile::{Effective, effective, opened_by};
 use crate::document::Document;
@@ -26,6 +27,15 @@ pub(super) fn judge(pair: Pair<'_>, judgements: &mut Judgements) {
             && new.listener.as_ref() != Some(old)
         {
             judgements.at(format!("{path}.listener"), "other clients reach it");
+        }
+        let upstream =
+            |document: &Document, name: &str| document.model.upstreams.get(name).cloned();
+        if old.upstream != new.upstream
+            && let Some(was) = upstream(pair.before, &old.upstream)
+            && let Some(is) = upstream(pair.after, &new.upstream)
+            && let Some(why) = in_the_clear(&was, &is)
+        {
+            judgements.at(format!("{path}.upstream"), why);
         }
         if old.keep_credential.is_none() && new.keep_credential.is_some() {
             let why = "the upstream gets to see the callers' credentials";
@@ -69,12 +79,9 @@ pub(super) fn callers(route: &RouteConfig) -> String {
 
 /// Whether somebody may call `new` who could not call `old`, by the field that says so.
 ///
-/// Both decisions are monotone in what a caller can prove, so it is enough to look for a smallest set of
-/// proofs that satisfies the new one and not the old one.
-pub(super) fn admits_more(
-    old: &RouteConfig,
-    new: &RouteConfig,
-) -> Option<(&'static str, String)> {
+/// Both decisions are monotone in what a caller can prove, so it is enough to look for a smallest
+/// set of proofs that satisfies the new one and not the old one.
+pub(super) fn admits_more(old: &RouteConfig, new: &RouteConfig) -> Option<(&'static str, String)> {
     if old.public.is_some() {
         return None;
     }

@@ -1,7 +1,7 @@
 //! What would happen to a request, and why: the policies of its route, run on it without a network.
 //!
-//! `demilune explain` and the tests of policies run this same code, which is the pipeline that the data
-//! plane runs.
+//! `demilune explain` and the tests of policies run this same code, which is the pipeline that the
+//! data plane runs.
 
 mod question;
 mod settings;
@@ -47,7 +47,8 @@ pub struct Explanation {
     pub settings: Vec<Setting>,
 }
 
-/// Asks `question` of a document and its snapshot. `upstream` is the head that an upstream would answer with.
+/// Asks `question` of a document and its snapshot. `upstream` is the head that an upstream would
+/// answer with.
 ///
 /// # Errors
 /// Where the question cannot be put: there is no such listener or consumer.
@@ -155,7 +156,8 @@ impl Run<'_> {
     }
 }
 
-/// The listener that a client with this URL would reach: of its scheme, and of its port where one has it.
+/// The listener that a client with this URL would reach: of its scheme, and of its port where one
+/// has it.
 fn listener<'s>(snapshot: &'s Snapshot, question: &Question) -> Result<&'s Arc<Listener>, String> {
     if let Some(name) = &question.listener {
         let found = snapshot.listener(name);
@@ -186,8 +188,7 @@ fn consumer(document: &Document, name: &str) -> Result<Identity, String> {
 fn no_route(listener: &Listener, head: &RequestHead) -> Explanation {
     let mut exchange = Exchange::without_chain();
     let log = format!("{} {}{}", head.method, head.host.as_str(), head.target.path());
-    let denial =
-        Denial::new(StatusCode::NOT_FOUND, "route.none", "there is nothing here").log(log);
+    let denial = Denial::new(StatusCode::NOT_FOUND, "route.none", "there is nothing here").log(log);
     exchange.refuse("route", Stage::Edge, &denial);
     let (response, body) = problem::render(&denial, RequestId(0));
     Explanation {

@@ -23,9 +23,9 @@ pub struct Question {
 }
 
 impl Question {
-    /// Reads a request line `GET https://host/path`, headers as `name: value` a line each, and after an empty
-    /// line the body. The line may end with `from ADDRESS`; where it names no scheme and host, they are `https`
-    /// and `localhost`.
+    /// Reads a request line `GET https://host/path`, headers as `name: value` a line each, and
+    /// after an empty line the body. The line may end with `from ADDRESS`; where it names no scheme
+    /// and host, they are `https` and `localhost`.
     ///
     /// # Errors
     /// What is not understood, or what the gateway would refuse before any route is looked for.

@@ -5,14 +5,17 @@ use serde_json::Value;
 
 use crate::compile::effective;
 use crate::document::Document;
-use crate::tree::join_key;
+use crate::tree::{join_key, looks_secret};
+
+/// Stands for a value that may be a secret.
+const CONCEALED: &str = "<not shown>";
 
 /// One value in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
     /// What it is, such as `rate_limit.limit`.
     pub key: String,
-    /// Its value as JSON.
+    /// Its value as JSON; `<not shown>` where it may be a secret.
     pub value: String,
     /// `gateway.yaml:14`, or `default` where the document leaves it out.
     pub source: String,
@@ -48,7 +51,13 @@ fn flatten(document: &Document, value: &Value, key: &str, path: &str, all: &mut 
             } else {
                 "default".to_owned()
             };
-            all.push(Setting { key: key.to_owned(), value: value.to_string(), source });
+            // A header that a policy sets may be something that only the upstream should see.
+            let last = key.rsplit(['.', '[']).next().unwrap_or_default();
+            let value = match value {
+                Value::String(_) if looks_secret(last) => CONCEALED.to_owned(),
+                value => value.to_string(),
+            };
+            all.push(Setting { key: key.to_owned(), value, source });
         }
     }
 }

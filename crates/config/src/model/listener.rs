@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct ListenerConfig {
     /// Address and port, such as `0.0.0.0:443`; IPv6 in brackets.
+    #[serde(deserialize_with = "super::address")]
     #[schemars(with = "String")]
     pub address: SocketAddr,
     /// TLS, 1.2 at least. Without it the listener speaks plain HTTP.

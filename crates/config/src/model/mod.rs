@@ -1,5 +1,5 @@
-//! The document as it is written: one strict model for the file, the schema, the console and the control
-//! plane. What it means is decided by `compile`.
+//! The document as it is written: one strict model for the file, the schema, the console and the
+//! control plane. What it means is decided by `compile`.
 
 mod listener;
 mod route;
@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use demilune_core::Period;
 use demilune_policies::{AuthenticatorConfig, CredentialConfig, PolicyConfig};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// The whole configuration of a gateway.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 pub struct Model {
     /// The version of this format: 1.
     pub version: u32,
-    /// Where secrets are read from. Everything else refers to them by these names; a secret itself never
-    /// stands in the document.
+    /// Where secrets are read from. Everything else refers to them by these names; a secret itself
+    /// never stands in the document.
     #[serde(default)]
     pub secrets: BTreeMap<String, SecretSource>,
     /// Where clients connect.
@@ -115,6 +115,7 @@ pub enum FaultMode {
 #[serde(deny_unknown_fields)]
 pub struct AdminConfig {
     /// A loopback address with port.
+    #[serde(deserialize_with = "address")]
     #[schemars(with = "String")]
     pub address: SocketAddr,
 }
@@ -136,4 +137,14 @@ impl Default for ShutdownConfig {
 
 fn drain() -> Period {
     Period(std::time::Duration::from_secs(30))
+}
+
+/// Reads an address with a port.
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        let found: String = text.chars().take(60).collect();
+        let expected = "expected an address and a port such as `127.0.0.1:8080` or `[::1]:8080`";
+        de::Error::custom(format!("{expected}, found `{found}`"))
+    })
 }

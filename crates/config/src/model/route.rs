@@ -32,13 +32,15 @@ pub struct RouteConfig {
     /// Why the upstream gets to see the callers' credentials. Without it they are removed.
     #[serde(default)]
     pub keep_credential: Option<String>,
-    /// Why WebSockets may be opened: what goes through them is not looked at. Without it they are refused.
+    /// Why WebSockets may be opened: what goes through them is not looked at. Without it they are
+    /// refused.
     #[serde(default)]
     pub websocket: Option<String>,
     /// Its policies, besides the defaults.
     #[serde(default)]
     pub policies: Vec<PolicyConfig>,
-    /// Why, by policy: needed where one here is weaker than the default it replaces, and for `on_fault: open`.
+    /// Why, by policy: needed where one here is weaker than the default it replaces, and for
+    /// `on_fault: open`.
     #[serde(default)]
     pub reasons: BTreeMap<String, String>,
     /// What happens when a policy cannot decide, by policy: `closed` (503) or `open`.
@@ -50,10 +52,12 @@ pub struct RouteConfig {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MatchConfig {
-    /// One of these hosts: `api.example.com`, or `*.example.com` for every name below. Any host where left out.
+    /// One of these hosts: `api.example.com`, or `*.example.com` for every name below. Any host
+    /// where left out.
     #[serde(default)]
     pub hosts: Vec<String>,
-    /// The path: `/v1/items/{id}` (one segment) or `/v1/items/**` (any number of segments, none included).
+    /// The path: `/v1/items/{id}` (one segment) or `/v1/items/**` (any number of segments, none
+    /// included).
     pub path: String,
     /// One of these methods; `GET` admits `HEAD` too. Any method where left out.
     #[serde(default)]
@@ -159,7 +163,8 @@ impl JsonSchema for Authenticate {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let names = serde_json::json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
+        let names =
+            serde_json::json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
         json_schema!({
             "description": "Who may call.",
             "oneOf": [

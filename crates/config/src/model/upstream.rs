@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use demilune_core::head::{Host, Scheme};
 use demilune_core::Period;
+use demilune_core::head::{Host, Scheme};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -24,7 +24,8 @@ pub struct UpstreamConfig {
     /// How long is waited for what.
     #[serde(default)]
     pub timeouts: TimeoutsConfig,
-    /// How many further endpoints are tried where no connection could be made. Default 1, at most 10.
+    /// How many further endpoints are tried where no connection could be made. Default 1, at most
+    /// 10.
     #[serde(default = "retries")]
     pub retries: u32,
     /// Idle connections kept to each endpoint by each worker. Default 64, at most 1024.
@@ -33,8 +34,8 @@ pub struct UpstreamConfig {
     /// Active health checks. Without them every endpoint counts as healthy.
     #[serde(default)]
     pub health: Option<HealthConfig>,
-    /// What the endpoints are told as `Host`: `endpoint` (their own name, default) or `client` (what the client
-    /// asked for).
+    /// What the endpoints are told as `Host`: `endpoint` (their own name, default) or `client`
+    /// (what the client asked for).
     #[serde(default)]
     pub host: HostConfig,
 }
@@ -89,7 +90,8 @@ pub struct TimeoutsConfig {
     pub connect: Period,
     /// From the last byte sent to the answer's head. Default `60s`.
     pub response: Period,
-    /// Between two chunks of the answer's body, and for WebSockets on which nothing is said. Default `60s`.
+    /// Between two chunks of the answer's body, and for WebSockets on which nothing is said.
+    /// Default `60s`.
     pub idle: Period,
 }
 

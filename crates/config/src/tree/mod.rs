@@ -1,8 +1,8 @@
 //! The positioned tree: a document's text as nodes that know where they stand.
 //!
-//! Loading goes text → [`Node`] ([`parse()`]) → one [`Tree`] for all files ([`Tree::merge`]) → types
-//! ([`from_node`]), and each step reports everything it finds instead of the first mistake. Parsing
-//! types straight from text cannot do that: its first error is its last.
+//! Loading goes text → [`Node`] ([`parse()`]) → one [`Tree`] for all files ([`Tree::merge`]) →
+//! types ([`from_node`]), and each step reports everything it finds instead of the first mistake.
+//! Parsing types straight from text cannot do that: its first error is its last.
 //!
 //! What is accepted is YAML 1.2 (thus JSON) without the parts that surprise: one document, no
 //! aliases, anchors, merge keys, tags or directives, plain text as keys, every key once, and

@@ -395,8 +395,8 @@ pub(super) fn duplicate(first: &Entry, second: &Entry, mut path: String) -> Diag
         .related(first.key_span, "first written here")
 }
 
-/// The parser's words made plainer, with what is usually meant, for the mistakes people make: a part
-/// of its message, the reason in its stead (empty to keep it), and help.
+/// The parser's words made plainer, with what is usually meant, for the mistakes people make: a
+/// part of its message, the reason in its stead (empty to keep it), and help.
 const EXPLANATIONS: &[(&str, &str, &str)] = &[
     (
         "mapping values are not allowed",

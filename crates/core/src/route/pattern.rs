@@ -134,6 +134,14 @@ impl Template {
         &self.segments
     }
 
+    /// The names of its parameters.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Parameter(name) => Some(name.as_str()),
+            Segment::Literal(_) | Segment::Rest => None,
+        })
+    }
+
     /// The segment of `path` (which matches) that `{name}` stands for.
     #[must_use]
     pub fn parameter<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {

@@ -7,7 +7,6 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use demilune_identity::{ApiKey, Pepper};
@@ -170,6 +169,8 @@ Each request is a line below; Ctrl-C ends the demo.
 /// The demo's parts are shared with its test.
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]

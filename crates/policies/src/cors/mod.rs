@@ -1,10 +1,11 @@
 //! `cors`: which web pages of other origins may call a route (Fetch standard, section 3.2).
 //!
 //! A browser asks first (the preflight) and hides answers from pages that may not read them; the
-//! attacks that this policy answers come from pages whose user has rights here. Hence: a request that
-//! carries an origin not listed is refused, not merely answered without headers, which also keeps
-//! foreign pages from opening WebSockets; no origin is ever reflected that was not matched; `null`,
-//! which any sandboxed frame can be, never matches; and what upstreams say about CORS is replaced.
+//! attacks that this policy answers come from pages whose user has rights here. Hence: a request
+//! that carries an origin not listed is refused, not merely answered without headers, which also
+//! keeps foreign pages from opening WebSockets; no origin is ever reflected that was not matched;
+//! `null`, which any sandboxed frame can be, never matches; and what upstreams say about CORS is
+//! replaced.
 //!
 //! A preflight never passes this guard: it is answered or refused here, since a route that does not
 //! list `OPTIONS` receives one only for this policy's sake.
@@ -35,14 +36,14 @@ const MAX_AGE_MOST: Period = Period(std::time::Duration::from_secs(24 * 60 * 60)
 
 /// Admits web pages of other origins, and refuses all that are not listed.
 ///
-/// Requests without an `Origin` header, such as those of servers and command lines, are not concerned;
-/// neither are those of pages of the gateway's own origin.
+/// Requests without an `Origin` header, such as those of servers and command lines, are not
+/// concerned; neither are those of pages of the gateway's own origin.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cors {
-    /// The origins admitted, at least one: `https://app.example.com`, with a port where it is not the
-    /// scheme's own; `https://*.example.com` for all names below; or `"*"` alone for every origin but
-    /// `null`, without `credentials`.
+    /// The origins admitted, at least one: `https://app.example.com`, with a port where it is not
+    /// the scheme's own; `https://*.example.com` for all names below; or `"*"` alone for every
+    /// origin but `null`, without `credentials`.
     pub origins: Vec<OriginPattern>,
     /// The methods that a preflight is told are allowed. Default: `GET`, `HEAD`, `POST`.
     #[serde(default = "methods")]

@@ -6,8 +6,8 @@ use demilune_core::{Host, RequestHead, Scheme};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An origin: `https://app.example.com`, `https://app.example.com:8443`, `https://*.example.com`, or
-/// `*` for all.
+/// An origin: `https://app.example.com`, `https://app.example.com:8443`, `https://*.example.com`,
+/// or `*` for all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^(\\*|https?://(\\*\\.)?[^/*@?#]+)$"))]
@@ -29,8 +29,8 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Reads an origin as browsers write it (RFC 6454 section 6.2): nothing before, between or behind
-    /// scheme, host and port.
+    /// Reads an origin as browsers write it (RFC 6454 section 6.2): nothing before, between or
+    /// behind scheme, host and port.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (scheme, authority) = text.split_once("://")?;
         let scheme = [Scheme::Http, Scheme::Https]

@@ -8,6 +8,7 @@ mod metered;
 mod tunnel;
 
 pub(crate) use closing::unparsed;
+pub(crate) use decode::decode;
 pub(crate) use metered::MeteredBody;
 
 use std::panic::AssertUnwindSafe;
@@ -22,8 +23,11 @@ use demilune_core::{
     Denial, Downstream, Ending, Outgoing, Request, RequestHead, ResponseHead, Route, Stage, problem,
 };
 use futures_util::FutureExt;
-use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
-use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use smallvec::SmallVec;
 
 use crate::generation::Generation;
 use crate::http::{RequestBody, Upgrading, WireRequest, WireResponse};
@@ -135,7 +139,7 @@ fn find_route(
 
 /// Whether the client asks for a WebSocket (RFC 6455 section 4.1).
 fn asks_for_websocket(head: &RequestHead) -> bool {
-    let lists = |name: &http::HeaderName, word: &str| {
+    let lists = |name: &HeaderName, word: &str| {
         head.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|list| {
             list.split(',').any(|item| item.trim().eq_ignore_ascii_case(word))
         })
@@ -303,7 +307,8 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Removes what governs the upstream's connection, not the client's (RFC 9110 section 7.6.1).
+/// Removes what governs the upstream's connection, not the client's (RFC 9110 section 7.6.1), and the length,
+/// which is written anew.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let nominated: Vec<String> = headers
         .get_all(CONNECTION)
@@ -312,21 +317,16 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .flat_map(|list| list.split(','))
         .map(|name| name.trim().to_ascii_lowercase())
         .collect();
-    for name in nominated {
-        headers.remove(name.as_str());
-    }
-    const ALWAYS: [&str; 9] = [
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "proxy-authenticate",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "content-length",
-    ];
-    for name in ALWAYS {
+    let governs = |name: &HeaderName| {
+        [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, TE, TRAILER, PROXY_AUTHENTICATE]
+            .contains(name)
+            || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+            || nominated.iter().any(|nominated| nominated == name.as_str())
+    };
+    // Mostly there is the length alone: one pass over few names is cheaper than nine look-ups.
+    let doomed: SmallVec<[HeaderName; 4]> =
+        headers.keys().filter(|name| governs(name)).cloned().collect();
+    for name in doomed {
         headers.remove(name);
     }
 }

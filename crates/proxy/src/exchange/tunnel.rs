@@ -23,21 +23,16 @@ pub(crate) struct Tunnel {
 impl Tunnel {
     /// Runs it as a task of the worker; the exchange is closed when it ends.
     pub(crate) fn run(self, mut closing: Closing) {
-        let worker = Rc::clone(closing.worker());
-        let clients = worker.clients.clone();
+        let clients = closing.worker().clients.clone();
         clients.spawn(async move {
             let Self { client, upstream, lease, idle } = self;
             let (Ok(client), Ok(upstream)) = tokio::join!(client.finish(), upstream.finish()) else {
                 return;
             };
-            let mut draining = worker.closing.clone();
             let received = Rc::clone(closing.received());
             let sent = Cell::new(0_u64);
-            let end = tokio::select! {
-                end = join(client, upstream, &received, &sent, idle) => end,
-                // Nobody can tell a tunnel to finish what it is doing: it has the drain's deadline only.
-                _ = draining.wait_for(|drain| *drain) => End::Complete,
-            };
+            // Nobody can tell a tunnel to finish what it is doing: in a drain it has until the deadline.
+            let end = join(client, upstream, &received, &sent, idle).await;
             closing.sent(sent.get());
             closing.ended(end);
             drop(lease);

@@ -1,7 +1,7 @@
 //! The server side of the wire: HTTP/1.1 and HTTP/2 from clients.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use http_body::Body;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
 
 use super::watch::Progress;
 use super::{Phase, RequestBody, Unparsed, Upgrading, Watched, WireError, WireRequest, WireResponse};
+use crate::curfew::{Curfew, CurfewGuard};
 use crate::worker::Tasks;
 
 /// The most header fields of a request.
@@ -40,8 +40,8 @@ pub(crate) struct Terms {
     pub(crate) progress: Arc<Progress>,
     /// Size of a request's head, in bytes.
     pub(crate) head_size: usize,
-    /// Turns true when no further request may be begun.
-    pub(crate) closing: watch::Receiver<bool>,
+    /// Called when no further request may begin.
+    pub(crate) curfew: CurfewGuard,
     /// Where the tasks of HTTP/2 streams live.
     pub(crate) tasks: Tasks,
 }
@@ -61,7 +61,7 @@ where
     R: Future<Output = WireResponse<B>> + 'static,
     B: Body<Data = Bytes, Error = WireError> + Unpin + 'static,
 {
-    let Terms { protocol, clock, progress, head_size, mut closing, tasks } = terms;
+    let Terms { protocol, clock, progress, head_size, curfew, tasks } = terms;
     let exchange = Rc::new(exchange);
     let busy = Rc::new(Busy { clock, progress: Arc::clone(&progress), open: 0.into() });
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
@@ -92,15 +92,8 @@ where
         Protocol::Http1 => {
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.max_headers(HEADERS_LIMIT).max_buf_size(head_size.max(8192));
-            let mut connection =
-                pin!(builder.serve_connection(io, service).with_upgrades());
-            tokio::select! {
-                result = connection.as_mut() => result,
-                _ = closing.wait_for(|closing| *closing) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
+            let connection = pin!(builder.serve_connection(io, service).with_upgrades());
+            until_curfew(curfew.curfew(), connection, |c| c.graceful_shutdown()).await
         }
         Protocol::Http2 => {
             let mut builder = hyper::server::conn::http2::Builder::new(tasks);
@@ -110,17 +103,28 @@ where
                 .max_header_list_size(u32::try_from(head_size).unwrap_or(u32::MAX))
                 .max_pending_accept_reset_streams(RESETS_LIMIT)
                 .max_local_error_reset_streams(RESETS_LIMIT);
-            let mut connection = pin!(builder.serve_connection(io, service));
-            tokio::select! {
-                result = connection.as_mut() => result,
-                _ = closing.wait_for(|closing| *closing) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
+            let connection = pin!(builder.serve_connection(io, service));
+            until_curfew(curfew.curfew(), connection, |c| c.graceful_shutdown()).await
         }
     };
     result.map_err(|error| unparsed(&error, progress.phase()))
+}
+
+/// Polls a connection to its end; tells it once when no further request may begin.
+async fn until_curfew<C: Future>(
+    curfew: &Curfew,
+    mut connection: Pin<&mut C>,
+    finish: impl Fn(Pin<&mut C>),
+) -> C::Output {
+    let mut told = false;
+    std::future::poll_fn(|cx| {
+        if !told && curfew.is_called(cx) {
+            told = true;
+            finish(connection.as_mut());
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// Which of hyper's errors are a client's malformed request, and what hyper told it.
@@ -173,10 +177,10 @@ impl<B: Body<Data = Bytes, Error = WireError> + Unpin> Body for Guarded<B> {
     type Error = WireError;
 
     fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, WireError>>> {
-        std::pin::Pin::new(&mut self.body).poll_frame(cx)
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -175,8 +175,9 @@ fn increment<T: PartialEq>(
     cells.push((first, second.into(), count));
 }
 
-/// Policy, verdict and code, told apart by where they stand in the program: several times a request,
-/// and never outside's choice. The same words at two places are two cells, which are added up.
+/// Policy, verdict and code, told apart by where they stand in the program: several times a
+/// request, and never outside's choice. The same words at two places are two cells, which are
+/// added up.
 #[derive(Debug, Clone, Copy)]
 struct Decision([&'static str; 3]);
 

@@ -133,10 +133,11 @@ impl<'de, 'p> De<'de, 'p> {
 
     /// The diagnostic of a value, or of a key, that was refused.
     pub(super) fn invalid(&self, message: Message, at: Span, path: String) -> Diagnostic {
-        let reason = if self.conceal { message.concealed } else { message.reason };
+        let conceal = self.conceal || self.node.as_str().is_some_and(has_user);
+        let reason = if conceal { message.concealed } else { message.reason };
         let mut diagnostic = Diagnostic::error("config.invalid_value", reason).at(at).path(path);
         diagnostic.help = message.help;
-        diagnostic.conceal(self.conceal)
+        diagnostic.conceal(conceal)
     }
 
     /// The value under a key.
@@ -168,7 +169,8 @@ impl<'de, 'p> De<'de, 'p> {
         fields: &'static [&'static str],
     ) -> Vec<&'static str> {
         let mut meant = Vec::new();
-        // A value under a mistyped `password` is a password.
+        // A value under a mistyped `password` is a password, and so may be one under a key that is
+        // nearest to nothing.
         let secret = fields.iter().any(|field| looks_secret(field));
         for entry in mapping.entries() {
             if fields.contains(&entry.key.as_str()) {
@@ -182,7 +184,8 @@ impl<'de, 'p> De<'de, 'p> {
             let nearest = nearest(&entry.key, free);
             meant.extend(nearest);
             if new {
-                self.state.push(self.unknown(entry, nearest, fields).conceal(secret));
+                let unknown = self.unknown(entry, nearest, fields);
+                self.state.push(unknown.conceal(secret && nearest.is_none()));
             }
         }
         meant
@@ -208,4 +211,11 @@ impl<'de, 'p> De<'de, 'p> {
             .help(help)
             .conceal(below.conceal || nearest.is_some_and(looks_secret))
     }
+}
+
+/// A URL with a user before its host may carry a password too (RFC 3986, section 3.2.1).
+fn has_user(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(_, rest)| {
+        rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
+    })
 }

@@ -34,12 +34,7 @@ pub use collect::{from_entry, from_node};
 pub use error::Error;
 pub(super) use error::found;
 
-/// The name of a newtype whose value must not be quoted by diagnostics.
-///
-/// A type that holds a secret, or a reference easily mistaken for one, reads itself through
-/// `deserializer.deserialize_newtype_struct(CONCEALED, visitor)`: no diagnostic about the value then
-/// shows its line or repeats it. Its own messages must not repeat the value either.
-pub const CONCEALED: &str = "$demilune::concealed";
+pub use demilune_core::secret::CONCEALED;
 
 /// The way from the root to a node, kept on the stack.
 #[derive(Clone, Copy)]
