@@ -3,7 +3,11 @@
 //! Each target is a plain function. The tests here run all of them on seeds and on seeded mutations of
 //! these, in every test run; `fuzz/libfuzzer` runs the same functions under libFuzzer for as long as you like.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a target reports what it finds by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a target reports what it finds by panicking"
+)]
 
 use demilune_config::diagnostic::FileId;
 use demilune_config::explain::Question;
@@ -30,7 +34,11 @@ pub const TARGETS: &[Target] = &[
         run: path,
         seeds: &["/a/./b/../c//d", "/%41%2f%5c", "/%252e", "/caf%C3%A9", "/..;/x", "/%c0%ae"],
     },
-    Target { name: "host", run: host, seeds: &["a.example.com:80", "[::1]:443", "A.B.", "a,b", "u@h"] },
+    Target {
+        name: "host",
+        run: host,
+        seeds: &["a.example.com:80", "[::1]:443", "A.B.", "a,b", "u@h"],
+    },
     Target {
         name: "document",
         run: document,
@@ -70,7 +78,12 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "redact",
         run: redact,
-        seeds: &["dml_live_abc_def", "Bearer eyJhbGciOi.eyJzdWIi.sig", "Basic QWxhZGRpbg==", "plain"],
+        seeds: &[
+            "dml_live_abc_def",
+            "Bearer eyJhbGciOi.eyJzdWIi.sig",
+            "Basic QWxhZGRpbg==",
+            "plain",
+        ],
     },
 ];
 

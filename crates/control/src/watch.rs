@@ -26,8 +26,7 @@ impl Watch {
     /// Begins to watch, from the state of now.
     #[must_use]
     pub fn new(document: PathBuf, files: Vec<PathBuf>) -> Self {
-        let mut watch =
-            Self { document, files, loaded: BTreeMap::new(), seen: BTreeMap::new() };
+        let mut watch = Self { document, files, loaded: BTreeMap::new(), seen: BTreeMap::new() };
         watch.loaded = watch.look();
         watch.seen.clone_from(&watch.loaded);
         watch

@@ -222,8 +222,8 @@ fn decode_segment(segment: &str) -> Result<String, PathRefusal> {
             0..=0x1f | 0x7f => return Err(PathRefusal::Byte),
             b'%' => {
                 let mut ahead = bytes.clone();
-                let twice = ahead.next().and_then(hex).is_some()
-                    && ahead.next().and_then(hex).is_some();
+                let twice =
+                    ahead.next().and_then(hex).is_some() && ahead.next().and_then(hex).is_some();
                 if twice {
                     return Err(PathRefusal::DoubleEncoding);
                 }

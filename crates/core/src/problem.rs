@@ -62,9 +62,10 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_the_client_may_read_and_no_more() {
-        let denial = Denial::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit.exceeded", "slow \"down\"\n")
-            .log("198.51.100.7 over 10/s")
-            .retry_after(Duration::from_millis(1200));
+        let denial =
+            Denial::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit.exceeded", "slow \"down\"\n")
+                .log("198.51.100.7 over 10/s")
+                .retry_after(Duration::from_millis(1200));
         let (head, body) = render(&denial, RequestId(0xab));
         assert_eq!(
             body,

@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn what_is_no_quantity_is_refused() {
-        for text in ["", "30", "s", "-1s", "1.5s", "30 s", "01s", "9999999999999999d", "367d", "1y"] {
+        for text in ["", "30", "s", "-1s", "1.5s", "30 s", "01s", "9999999999999999d", "367d", "1y"]
+        {
             assert!(text.parse::<Period>().is_err(), "{text}");
         }
         for text in ["1", "1MB", "1mib", "-1B", "9999999GiB"] {

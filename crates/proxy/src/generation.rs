@@ -1,11 +1,11 @@
 //! A snapshot with what the data plane makes of it: TLS settings, and the state of upstreams, which
 //! lives on where the document did not change it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use demilune_core::Snapshot;
 use demilune_core::snapshot::Listener;
+use hashbrown::HashMap;
 
 use crate::tls::ServerTls;
 use crate::upstream::UpstreamState;

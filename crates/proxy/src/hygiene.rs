@@ -72,12 +72,7 @@ fn framing(headers: &HeaderMap, version: Version) -> Result<(), Denial> {
 }
 
 /// The one authority of a request.
-fn host(
-    headers: &HeaderMap,
-    uri: &Uri,
-    version: Version,
-    scheme: Scheme,
-) -> Result<Host, Denial> {
+fn host(headers: &HeaderMap, uri: &Uri, version: Version, scheme: Scheme) -> Result<Host, Denial> {
     let mut fields = headers.get_all(HOST).iter();
     let field = match (fields.next(), fields.next()) {
         (field, None) => field,
@@ -92,9 +87,7 @@ fn host(
         return Err(bad("http.scheme", "the target's scheme is not the connection's"));
     }
     match (in_target, field) {
-        (Some(Err(_)), _) | (_, Some(Err(_))) => {
-            Err(bad("http.host", "the host is not valid"))
-        }
+        (Some(Err(_)), _) | (_, Some(Err(_))) => Err(bad("http.host", "the host is not valid")),
         (Some(Ok(target)), Some(Ok(field))) if target.same_as(&field, scheme) => Ok(target),
         (Some(Ok(_)), Some(Ok(_))) => Err(bad("http.host", "target and host disagree")),
         // HTTP/1.1 needs the field even beside an absolute target (RFC 9112 section 3.2).

@@ -89,8 +89,7 @@ pub(crate) async fn accept(
             Err(_) => {}
         }
     }
-    while let Ok(Ok((stream, peer))) =
-        tokio::time::timeout(Duration::ZERO, listener.accept()).await
+    while let Ok(Ok((stream, peer))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await
     {
         admit(&worker, &name, &open, stream, peer, &curfews);
     }

@@ -69,8 +69,7 @@ impl Plane {
             workers.push(commands);
             threads.push(thread);
         }
-        let plane =
-            Self { shared, workers, threads: Mutex::new(threads), bound: Mutex::default() };
+        let plane = Self { shared, workers, threads: Mutex::new(threads), bound: Mutex::default() };
         let snapshot = Arc::clone(&plane.shared.generation.load().snapshot);
         plane.open(&snapshot)?.commit(&plane);
         Ok(plane)
@@ -176,8 +175,7 @@ impl Opening {
         let mut bound = lock(&plane.bound);
         for (key, actual, sockets) in self.opened {
             for (worker, socket) in plane.workers.iter().zip(sockets) {
-                let command =
-                    Command::Listen { name: Arc::clone(&key.0), address: key.1, socket };
+                let command = Command::Listen { name: Arc::clone(&key.0), address: key.1, socket };
                 let _ = worker.send(command);
             }
             applied.opened.push(Arc::clone(&key.0));

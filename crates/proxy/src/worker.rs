@@ -182,8 +182,13 @@ async fn obey(shared: Arc<Shared>, mut commands: mpsc::UnboundedReceiver<Command
                 let Ok(socket) = tokio::net::TcpListener::from_std(socket) else { continue };
                 let (stop, stopping) = watch::channel(false);
                 let (task, curfews) = (Tasks::default(), Curfews::default());
-                let accept =
-                    accept(Rc::clone(&worker), Arc::clone(&name), socket, curfews.clone(), stopping);
+                let accept = accept(
+                    Rc::clone(&worker),
+                    Arc::clone(&name),
+                    socket,
+                    curfews.clone(),
+                    stopping,
+                );
                 task.spawn(accept);
                 sockets.insert((name, address), Accepting { stop, task, curfews });
             }

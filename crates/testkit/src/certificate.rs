@@ -25,17 +25,37 @@ impl Authority {
     #[must_use]
     pub fn write(&self, folder: &Path) -> PathBuf {
         let path = folder.join("authority.pem");
-        fs::write(&path, self.issuer.pem()).unwrap();
+        fs::write(&path, self.pem()).unwrap();
         path
+    }
+
+    /// The authority's own certificate as PEM.
+    pub(crate) fn pem(&self) -> String {
+        self.issuer.pem()
     }
 
     /// Issues a certificate for `names` and writes it as `NAME.pem` and its key as `NAME.key`.
     pub fn issue(&self, folder: &Path, name: &str, names: &[&str]) {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let params = CertificateParams::new(names).unwrap();
+        self.sign(folder, name, params(names));
+    }
+
+    /// As [`Authority::issue`], of a certificate that was good years ago.
+    pub fn issue_expired(&self, folder: &Path, name: &str, names: &[&str]) {
+        let mut params = params(names);
+        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        self.sign(folder, name, params);
+    }
+
+    fn sign(&self, folder: &Path, name: &str, params: CertificateParams) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
         fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
     }
+}
+
+fn params(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    CertificateParams::new(names).unwrap()
 }

@@ -1,8 +1,9 @@
 //! A client for plain HTTP/1.1 whose every byte a test decides.
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::ops::{Deref, DerefMut};
+
+use crate::wire::Wire;
 
 /// An answer.
 #[derive(Debug, Clone)]
@@ -24,31 +25,50 @@ impl Reply {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
+    /// All values of a header.
+    #[must_use]
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        let fields = self.headers.iter().filter(|(n, _)| n == name);
+        fields.map(|(_, value)| value.as_str()).collect()
+    }
+
     /// The body as text.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
+
+    /// The body as JSON; panics where it is none.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
 }
 
-/// One connection.
+/// One connection; what can be done with its bytes is a [`Wire`]'s.
 pub struct Client {
-    reader: BufReader<TcpStream>,
+    wire: Wire,
+}
+
+impl Deref for Client {
+    type Target = Wire;
+
+    fn deref(&self) -> &Wire {
+        &self.wire
+    }
+}
+
+impl DerefMut for Client {
+    fn deref_mut(&mut self) -> &mut Wire {
+        &mut self.wire
+    }
 }
 
 impl Client {
     /// Connects.
     #[must_use]
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { reader: BufReader::new(stream) }
-    }
-
-    /// Sends bytes.
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.reader.get_mut().write_all(bytes.as_ref());
+        Self { wire: Wire::new(TcpStream::connect(address).unwrap()) }
     }
 
     /// Sends `GET path` and reads the answer.
@@ -64,6 +84,16 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<&[u8]>,
     ) -> Reply {
+        let length = body.map(|body| body.len().to_string());
+        let mut all = headers.to_vec();
+        all.extend(length.as_deref().map(|length| ("content-length", length)));
+        self.begin(method, path, &all);
+        self.send(body.unwrap_or_default());
+        self.read(method == "HEAD").expect("an answer")
+    }
+
+    /// Sends the head of a request; its body, if the headers announce one, is up to the test.
+    pub fn begin(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) {
         let mut text = format!("{method} {path} HTTP/1.1\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             text.push_str("host: api.example.com\r\n");
@@ -71,75 +101,47 @@ impl Client {
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
-        if let Some(body) = body {
-            text.push_str(&format!("content-length: {}\r\n", body.len()));
-        }
         text.push_str("\r\n");
         self.send(text);
-        self.send(body.unwrap_or_default());
-        self.read(method == "HEAD").expect("an answer")
     }
 
     /// Reads an answer; `None` where the connection ends before its head does. Interim answers are skipped.
     pub fn read(&mut self, head_only: bool) -> Option<Reply> {
         loop {
-            let reply = self.read_one(head_only)?;
+            let mut reply = self.head()?;
             if reply.status >= 200 || reply.status == 101 {
+                if !head_only {
+                    self.read_body(&mut reply);
+                }
                 return Some(reply);
             }
         }
     }
 
-    /// Everything until the connection ends.
-    pub fn rest(&mut self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let _ = self.reader.read_to_end(&mut bytes);
-        bytes
+    /// Reads the head of one answer, an interim one too; its body is up to the test.
+    pub fn head(&mut self) -> Option<Reply> {
+        let status = self.line()?.split(' ').nth(1)?.parse().ok()?;
+        let headers = self.headers()?;
+        Some(Reply { status, headers, body: Vec::new(), whole: true })
     }
 
-    fn line(&mut self) -> Option<String> {
-        let mut bytes = Vec::new();
-        self.reader.read_until(b'\n', &mut bytes).ok().filter(|n| *n > 0)?;
-        Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())
-    }
-
-    fn read_one(&mut self, head_only: bool) -> Option<Reply> {
-        let first = self.line()?;
-        let status = first.split(' ').nth(1)?.parse().ok()?;
-        let mut headers = Vec::new();
-        loop {
-            let line = self.line()?;
-            if line.is_empty() {
-                break;
-            }
-            let (name, value) = line.split_once(':')?;
-            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
-        }
-        let mut reply = Reply { status, headers, body: Vec::new(), whole: true };
-        if head_only || status < 200 || status == 204 || status == 304 {
-            return Some(reply);
+    fn read_body(&mut self, reply: &mut Reply) {
+        if matches!(reply.status, 101 | 204 | 304) {
+            return;
         }
         if reply.header("transfer-encoding") == Some("chunked") {
-            reply.whole = self.chunks(&mut reply.body).is_some();
+            reply.whole = loop {
+                match self.chunk() {
+                    Some(chunk) if chunk.is_empty() => break true,
+                    Some(chunk) => reply.body.extend_from_slice(&chunk),
+                    None => break false,
+                }
+            };
         } else if let Some(length) = reply.header("content-length").and_then(|l| l.parse().ok()) {
-            let mut limited = self.reader.by_ref().take(length);
-            let _ = limited.read_to_end(&mut reply.body);
+            reply.body = self.up_to(length);
             reply.whole = u64::try_from(reply.body.len()).ok() == Some(length);
         } else {
             reply.body = self.rest();
-        }
-        Some(reply)
-    }
-
-    fn chunks(&mut self, body: &mut Vec<u8>) -> Option<()> {
-        loop {
-            let size = usize::from_str_radix(&self.line()?, 16).ok()?;
-            let mut chunk = vec![0; size + 2];
-            self.reader.read_exact(&mut chunk).ok()?;
-            body.extend_from_slice(&chunk[..size]);
-            if size == 0 {
-                return Some(());
-            }
         }
     }
 }

@@ -6,27 +6,28 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::thread::JoinHandle;
+use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::client::Client;
-
-/// The longest that a test waits for the gateway to say or do something.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::client::{Client, Reply};
+use crate::patience::{PATIENCE, eventually};
 
 /// A gateway to be started: `exe` is `env!("CARGO_BIN_EXE_demilune")`.
 #[must_use]
 pub fn gateway(exe: &str) -> GatewayBuilder {
     let folder = tempfile::tempdir().unwrap();
-    GatewayBuilder { exe: exe.into(), folder, config: String::new(), env: Vec::new() }
+    let document = folder.path().join("demilune.yaml");
+    GatewayBuilder { exe: exe.into(), folder, document, config: None, env: Vec::new() }
 }
 
 /// See [`gateway`].
 pub struct GatewayBuilder {
     exe: PathBuf,
     folder: tempfile::TempDir,
-    config: String,
+    document: PathBuf,
+    config: Option<String>,
     env: Vec<(String, String)>,
 }
 
@@ -54,18 +55,49 @@ impl GatewayBuilder {
     /// The document.
     #[must_use]
     pub fn config(mut self, text: impl Into<String>) -> Self {
-        self.config = text.into();
+        self.config = Some(text.into());
         self
+    }
+
+    /// Runs on `name` in the folder, which the test writes by itself, instead of on a document of ours.
+    #[must_use]
+    pub fn document(mut self, name: &str) -> Self {
+        self.document = self.folder.path().join(name);
+        self
+    }
+
+    /// What `demilune check` says of the document: whether it is good, and everything printed.
+    #[must_use]
+    pub fn check(&self) -> (bool, String) {
+        self.write();
+        let mut command = Command::new(&self.exe);
+        let output = command.arg("check").arg(&self.document).envs(self.env.clone()).output();
+        let output = output.unwrap();
+        let printed = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&printed).into_owned())
+    }
+
+    fn write(&self) {
+        if let Some(text) = &self.config {
+            fs::write(&self.document, text).unwrap();
+        }
     }
 
     /// Starts it and waits until it is ready. Panics with what it printed where it does not become so.
     #[must_use]
     pub fn start(self) -> Gateway {
-        let path = self.folder.path().join("demilune.yaml");
-        fs::write(&path, &self.config).unwrap();
+        let gateway = self.spawn();
+        gateway.log("gateway.ready");
+        gateway
+    }
+
+    /// Starts it and waits for nothing: it may be about to end.
+    #[must_use]
+    pub fn spawn(self) -> Gateway {
+        self.write();
         let mut child = Command::new(&self.exe)
             .args(["run", "--workers", "2", "--config"])
-            .arg(&path)
+            .arg(&self.document)
             .envs(self.env)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -75,18 +107,17 @@ impl GatewayBuilder {
         let output = Arc::new(Output::default());
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let readers: [Box<dyn std::io::Read + Send>; 2] = [Box::new(stdout), Box::new(stderr)];
-        for reader in readers {
+        let readers = readers.map(|reader| {
             let output = Arc::clone(&output);
             std::thread::spawn(move || {
                 for line in BufReader::new(reader).lines().map_while(Result::ok) {
                     output.lines.lock().unwrap().push(line);
                     output.more.notify_all();
                 }
-            });
-        }
-        let gateway = Gateway { child, folder: self.folder, output };
-        gateway.log("gateway.ready");
-        gateway
+            })
+        });
+        let (folder, document) = (self.folder, self.document);
+        Gateway { child, folder, document, output, readers: readers.into() }
     }
 }
 
@@ -100,23 +131,41 @@ struct Output {
 pub struct Gateway {
     child: Child,
     folder: tempfile::TempDir,
+    document: PathBuf,
     output: Arc<Output>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Gateway {
-    /// Where a listener listens.
+    /// Where a listener listens; `admin` is the operator's. The last one where it has moved.
     #[must_use]
     pub fn address(&self, listener: &str) -> SocketAddr {
-        let opened = self.wait(|line| {
-            line["code"] == "listener.opened" && line["listener"] == listener
-        });
-        opened["address"].as_str().unwrap().parse().unwrap()
+        let opened = |line: &Value| {
+            line["code"] == "listener.opened" && line["fields"]["listener"] == listener
+        };
+        self.wait(opened);
+        let last = self.lines(opened).pop().unwrap();
+        last["fields"]["address"].as_str().unwrap().parse().unwrap()
     }
 
     /// A client of a listener that speaks plain HTTP.
     #[must_use]
     pub fn client(&self, listener: &str) -> Client {
         Client::connect(self.address(listener))
+    }
+
+    /// What the operator's endpoint at `path` answers.
+    #[must_use]
+    pub fn operator(&self, path: &str) -> Reply {
+        self.client("admin").get(path, &[])
+    }
+
+    /// The value of a metric, its labels as they are shown: `demilune_connections{listener="a"}`.
+    #[must_use]
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        let text = self.operator("/metrics").text();
+        let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+        text.lines().find_map(value)
     }
 
     /// The folder that the document stands in.
@@ -140,10 +189,27 @@ impl Gateway {
 
     /// Replaces the document as editors do: a new file moved over the old one.
     pub fn rewrite(&self, text: &str) {
-        let path = self.folder.path().join("demilune.yaml");
         let fresh = self.folder.path().join(".demilune.yaml.new");
         fs::write(&fresh, text).unwrap();
-        fs::rename(fresh, path).unwrap();
+        fs::rename(fresh, &self.document).unwrap();
+    }
+
+    /// Replaces the document, has it loaded, and waits for the line that says whether it is in force.
+    pub fn reload(&self, text: &str) -> Value {
+        self.after_reload(|| {
+            self.rewrite(text);
+            self.signal("HUP");
+        })
+    }
+
+    /// Waits for the line of the next reload, good or bad, that comes of `change`.
+    pub fn after_reload(&self, change: impl FnOnce()) -> Value {
+        let reloaded = |line: &Value| {
+            matches!(line["code"].as_str(), Some("config.loaded" | "config.rejected"))
+        };
+        let before = self.lines(reloaded).len();
+        change();
+        self.wait_many(before + 1, reloaded).remove(before)
     }
 
     /// The first log line with this code, waited for.
@@ -176,22 +242,27 @@ impl Gateway {
         }
     }
 
+    /// All lines so far that are as wanted.
+    #[must_use]
+    pub fn lines(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let lines = self.output.lines.lock().unwrap();
+        let parsed = lines.iter().filter_map(|line| serde_json::from_str(line).ok());
+        parsed.filter(wanted).collect()
+    }
+
     /// Everything it has printed so far.
     #[must_use]
     pub fn printed(&self) -> String {
         self.output.lines.lock().unwrap().join("\n")
     }
 
-    /// Waits for its end; its exit code.
+    /// Waits for its end and for all it has printed; its exit code.
     pub fn ended(&mut self) -> Option<i32> {
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            std::thread::sleep(Duration::from_millis(10));
+        let status = eventually("the gateway ends", || self.child.try_wait().unwrap());
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
         }
-        panic!("the gateway did not end; it printed\n{}", self.printed());
+        status.code()
     }
 }
 

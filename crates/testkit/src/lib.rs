@@ -13,12 +13,16 @@ mod certificate;
 mod client;
 mod gateway;
 mod harness;
+mod nginx;
 mod origin;
+mod patience;
 mod peer;
 
 pub use certificate::Authority;
 pub use client::{Client, Reply};
 pub use gateway::{Gateway, gateway};
 pub use harness::{ALICE_KEY, ALICE_PASSWORD, BOB_KEY, Harness, check};
+pub use nginx::Nginx;
 pub use origin::{Origin, Seen};
+pub use patience::eventually;
 pub use peer::peer;

@@ -1,8 +1,14 @@
 //! An origin server whose every byte a test decides.
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::wire::Wire;
+
+/// The longest that a test waits for something to reach an origin.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A request as an origin received it.
 #[derive(Debug, Clone)]
@@ -21,14 +27,51 @@ impl Seen {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
+
+    /// All values of a header.
+    #[must_use]
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        let fields = self.headers.iter().filter(|(n, _)| n == name);
+        fields.map(|(_, value)| value.as_str()).collect()
+    }
+}
+
+/// What an origin has seen so far.
+#[derive(Default)]
+struct Log {
+    state: Mutex<State>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    seen: Vec<Seen>,
+    opened: usize,
+    ended: usize,
+}
+
+impl Log {
+    fn note(&self, note: impl FnOnce(&mut State)) {
+        note(&mut self.state.lock().unwrap());
+        self.more.notify_all();
+    }
+
+    fn wait(&self, wanted: impl Fn(&State) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut state = self.state.lock().unwrap();
+        while !wanted(&state) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "it did not reach the origin; it saw {:#?}", state.seen);
+            state = self.more.wait_timeout(state, left).unwrap().0;
+        }
+    }
 }
 
 /// A server on loopback: one thread a connection. It ends with the test's process.
 pub struct Origin {
     /// Where it listens.
     pub address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
-    connections: Arc<Mutex<usize>>,
+    log: Arc<Log>,
 }
 
 impl Origin {
@@ -36,7 +79,17 @@ impl Origin {
     #[must_use]
     pub fn start() -> Self {
         Self::answering(|_| {
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello".to_vec()
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello"
+                .to_vec()
+        })
+    }
+
+    /// Answers every request with its own body.
+    #[must_use]
+    pub fn echo() -> Self {
+        Self::answering(|seen| {
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", seen.body.len());
+            [head.as_bytes(), &seen.body].concat()
         })
     }
 
@@ -44,34 +97,52 @@ impl Origin {
     /// and after one that says `connection: close`.
     #[must_use]
     pub fn answering(answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self::talking(move |seen, stream| {
-            let bytes = answer(seen);
-            let _ = stream.write_all(&bytes);
-            let text = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
-            !bytes.is_empty() && !text.contains("connection: close")
+        Self::conversing(move |talk| {
+            while let Some(seen) = talk.request() {
+                let bytes = answer(&seen);
+                talk.send(&bytes);
+                let text = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
+                if bytes.is_empty() || text.contains("connection: close") {
+                    return;
+                }
+            }
         })
     }
 
     /// Lets `talk` write to the connection as it likes after each request; false closes it.
     #[must_use]
-    pub fn talking(
-        talk: impl Fn(&Seen, &mut TcpStream) -> bool + Send + Sync + 'static,
-    ) -> Self {
+    pub fn talking(talk: impl Fn(&Seen, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
+        Self::conversing(move |conversation| {
+            while let Some(seen) = conversation.request() {
+                if !talk(&seen, conversation.stream()) {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// Lets `converse` have each connection from its first byte to its last; its return closes it.
+    #[must_use]
+    pub fn conversing(converse: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
-        let connections: Arc<Mutex<usize>> = Arc::default();
-        let talk = Arc::new(talk);
-        let (all, count) = (Arc::clone(&seen), Arc::clone(&connections));
+        let log = Arc::<Log>::default();
+        let (converse, shared) = (Arc::new(converse), Arc::clone(&log));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
-                *count.lock().unwrap() += 1;
-                let (talk, all) = (Arc::clone(&talk), Arc::clone(&all));
-                std::thread::spawn(move || converse(stream, &*talk, &all));
+                let (converse, log) = (Arc::clone(&converse), Arc::clone(&shared));
+                log.note(|state| state.opened += 1);
+                std::thread::spawn(move || {
+                    let mut conversation = Conversation { wire: Wire::new(stream), log };
+                    converse(&mut conversation);
+                    let Conversation { wire, log } = conversation;
+                    drop(wire);
+                    log.note(|state| state.ended += 1);
+                });
             }
         });
-        Self { address, seen, connections }
+        Self { address, log }
     }
 
     /// Its URL.
@@ -83,7 +154,7 @@ impl Origin {
     /// All requests so far.
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+        self.log.state.lock().unwrap().seen.clone()
     }
 
     /// The last request.
@@ -95,58 +166,69 @@ impl Origin {
     /// How many connections were opened to it.
     #[must_use]
     pub fn connections(&self) -> usize {
-        *self.connections.lock().unwrap()
+        self.log.state.lock().unwrap().opened
+    }
+
+    /// Waits until so many requests have reached it.
+    pub fn wait_seen(&self, count: usize) {
+        self.log.wait(|state| state.seen.len() >= count);
+    }
+
+    /// Waits until so many of its connections have ended.
+    pub fn wait_ended(&self, count: usize) {
+        self.log.wait(|state| state.ended >= count);
     }
 }
 
-fn converse(
-    mut stream: TcpStream,
-    talk: &(dyn Fn(&Seen, &mut TcpStream) -> bool + Send + Sync),
-    all: &Mutex<Vec<Seen>>,
-) {
-    let _ = stream.set_nodelay(true);
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    while let Some(request) = read(&mut reader) {
-        all.lock().unwrap().push(request.clone());
-        if !talk(&request, &mut stream) {
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-            return;
-        }
+/// One connection to an origin; what can be done with its bytes is a [`Wire`]'s.
+pub struct Conversation {
+    wire: Wire,
+    log: Arc<Log>,
+}
+
+impl Deref for Conversation {
+    type Target = Wire;
+
+    fn deref(&self) -> &Wire {
+        &self.wire
     }
 }
 
-fn read(reader: &mut BufReader<TcpStream>) -> Option<Seen> {
-    let line = line(reader)?;
-    let mut headers = Vec::new();
-    loop {
-        let text = self::line(reader)?;
-        if text.is_empty() {
-            break;
-        }
-        let (name, value) = text.split_once(':')?;
-        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+impl DerefMut for Conversation {
+    fn deref_mut(&mut self) -> &mut Wire {
+        &mut self.wire
     }
-    let mut seen = Seen { line, headers, body: Vec::new() };
-    if seen.header("transfer-encoding") == Some("chunked") {
-        loop {
-            let size = usize::from_str_radix(self::line(reader)?.split(';').next()?, 16).ok()?;
-            let mut chunk = vec![0; size + 2];
-            reader.read_exact(&mut chunk).ok()?;
-            seen.body.extend_from_slice(&chunk[..size]);
-            if size == 0 {
-                break;
+}
+
+impl Conversation {
+    /// Reads the next request; `None` where the connection ends before it does. One that breaks off is not among
+    /// those seen.
+    pub fn request(&mut self) -> Option<Seen> {
+        let mut seen = self.read_head()?;
+        if seen.header("transfer-encoding") == Some("chunked") {
+            loop {
+                let chunk = self.chunk()?;
+                if chunk.is_empty() {
+                    break;
+                }
+                seen.body.extend_from_slice(&chunk);
             }
+        } else if let Some(length) = seen.header("content-length").and_then(|l| l.parse().ok()) {
+            seen.body = self.bytes(length)?;
         }
-    } else if let Some(length) = seen.header("content-length").and_then(|l| l.parse().ok()) {
-        seen.body = vec![0; length];
-        reader.read_exact(&mut seen.body).ok()?;
+        self.log.note(|state| state.seen.push(seen.clone()));
+        Some(seen)
     }
-    Some(seen)
-}
 
-fn line(reader: &mut BufReader<TcpStream>) -> Option<String> {
-    let mut bytes = Vec::new();
-    reader.read_until(b'\n', &mut bytes).ok().filter(|n| *n > 0)?;
-    let text = String::from_utf8_lossy(&bytes);
-    Some(text.trim_end_matches(['\r', '\n']).to_owned())
+    /// Reads the head of the next request, which counts as seen, without a body; the body is up to the test.
+    pub fn head(&mut self) -> Option<Seen> {
+        let seen = self.read_head()?;
+        self.log.note(|state| state.seen.push(seen.clone()));
+        Some(seen)
+    }
+
+    fn read_head(&mut self) -> Option<Seen> {
+        let line = self.line()?;
+        Some(Seen { line, headers: self.headers()?, body: Vec::new() })
+    }
 }

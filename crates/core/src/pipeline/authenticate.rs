@@ -95,7 +95,11 @@ async fn ask(
 
 fn missing(requirement: &Requirement, trail: &mut Trail) -> Ending {
     let public = "this resource needs a credential";
-    engine_denial(Denial::new(StatusCode::UNAUTHORIZED, CREDENTIAL_REQUIRED, public), requirement, trail)
+    engine_denial(
+        Denial::new(StatusCode::UNAUTHORIZED, CREDENTIAL_REQUIRED, public),
+        requirement,
+        trail,
+    )
 }
 
 fn differ(requirement: &Requirement, trail: &mut Trail) -> Ending {

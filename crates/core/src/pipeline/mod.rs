@@ -292,8 +292,7 @@ fn settle(
 /// The refusal where a control could not decide.
 fn fault_denial() -> Denial {
     let public = "the gateway could not decide about this request";
-    Denial::new(StatusCode::SERVICE_UNAVAILABLE, FAULT, public)
-        .retry_after(Duration::from_secs(5))
+    Denial::new(StatusCode::SERVICE_UNAVAILABLE, FAULT, public).retry_after(Duration::from_secs(5))
 }
 
 #[cfg(test)]

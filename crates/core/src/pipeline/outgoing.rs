@@ -32,7 +32,10 @@ pub(super) fn outgoing(chain: &Chain, request: &Request<'_>) -> Outgoing {
         let drop = is_hop_by_hop(name)
             || is_reserved_header(name.as_str())
             || nominated.iter().any(|n| n == name.as_str())
-            || chain.strip().iter().any(|c| matches!(c, Carrier::Header(h) if same_to_cgi(h, name)));
+            || chain
+                .strip()
+                .iter()
+                .any(|c| matches!(c, Carrier::Header(h) if same_to_cgi(h, name)));
         if !drop {
             headers.append(name.clone(), value.clone());
         }
@@ -93,9 +96,11 @@ fn nominated(headers: &HeaderMap) -> Vec<String> {
 fn same_to_cgi(carrier: &HeaderName, name: &HeaderName) -> bool {
     carrier == name
         || (carrier.as_str().len() == name.as_str().len()
-            && carrier.as_str().bytes().zip(name.as_str().bytes()).all(|(a, b)| {
-                a == b || (matches!(a, b'-' | b'_') && matches!(b, b'-' | b'_'))
-            }))
+            && carrier
+                .as_str()
+                .bytes()
+                .zip(name.as_str().bytes())
+                .all(|(a, b)| a == b || (matches!(a, b'-' | b'_') && matches!(b, b'-' | b'_'))))
 }
 
 fn identify(headers: &mut HeaderMap, request: &Request<'_>) {

@@ -68,11 +68,7 @@ impl Guard for Acts {
 }
 
 impl Gate for Acts {
-    fn check<'a>(
-        &'a self,
-        _: Request<'a>,
-        _: &'a mut Slot,
-    ) -> Outcome<'a, Result<Verdict, Fault>> {
+    fn check<'a>(&'a self, _: Request<'a>, _: &'a mut Slot) -> Outcome<'a, Result<Verdict, Fault>> {
         Outcome::later(async { self.act() })
     }
 }
@@ -113,12 +109,7 @@ impl Rewriter for Acts {
 }
 
 impl ResponseInspector for Acts {
-    fn inspect(
-        &self,
-        _: &Request<'_>,
-        _: &ResponseHead,
-        _: &mut Slot,
-    ) -> Result<Verdict, Fault> {
+    fn inspect(&self, _: &Request<'_>, _: &ResponseHead, _: &mut Slot) -> Result<Verdict, Fault> {
         self.act()
     }
 }
@@ -286,7 +277,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 #[test]
 fn stages_decide_the_order_then_the_order_written() {
     let bench = Bench::new();
-    let (inspector, gate) = (bench.acts("body", Does::Continue), bench.acts("gate", Does::Continue));
+    let (inspector, gate) =
+        (bench.acts("body", Does::Continue), bench.acts("gate", Does::Continue));
     let authorizer = bench.acts("authorizer", Does::Continue);
     let mut bench = bench
         .with("body", Hooks::new().inspector(&inspector), OnFault::Closed)
@@ -306,8 +298,16 @@ fn a_denial_ends_the_exchange_and_response_rewriters_still_run() {
     let bench = Bench::new();
     let (first, last) = (bench.acts("first", Does::Deny), bench.acts("last", Does::Continue));
     let mut bench = bench
-        .with("first", Hooks::new().guard(Stage::Edge, &first).response_rewriter(&first), OnFault::Closed)
-        .with("last", Hooks::new().guard(Stage::Edge, &last).response_rewriter(&last), OnFault::Closed);
+        .with(
+            "first",
+            Hooks::new().guard(Stage::Edge, &first).response_rewriter(&first),
+            OnFault::Closed,
+        )
+        .with(
+            "last",
+            Hooks::new().guard(Stage::Edge, &last).response_rewriter(&last),
+            OnFault::Closed,
+        );
     let ran = bench.run(Requirement::Public, &[]);
     assert_eq!(ran.code(), "test.denied");
     assert_eq!(ran.trail(), "first: deny 403 test.denied (l)");
@@ -415,39 +415,45 @@ fn a_401_carries_every_challenge() {
 
 #[test]
 fn the_upstream_sees_our_words_about_the_caller_and_no_credential() {
-    let ran = Bench::new().run(any_of(&["x-key"], false), &[
-        ("x-key", "alice"),
-        ("x_key", "alice"),
-        ("x-consumer-name", "root"),
-        ("x_consumer_name", "root"),
-        ("x-consumer-groups", "admins"),
-        ("x-consumer-anything", "x"),
-        ("x-forwarded-for", "10.0.0.1"),
-        ("x_forwarded_for", "10.0.0.1"),
-        ("forwarded", "for=10.0.0.1"),
-        ("x-real-ip", "10.0.0.1"),
-        ("x-request-id", "mine"),
-        ("connection", "x-drop, close, upgrade"),
-        ("x-drop", "1"),
-        ("te", "trailers"),
-        ("upgrade", "websocket"),
-        ("transfer-encoding", "chunked"),
-        ("proxy-authorization", "x"),
-        ("accept", "text/plain"),
-    ]);
+    let ran = Bench::new().run(
+        any_of(&["x-key"], false),
+        &[
+            ("x-key", "alice"),
+            ("x_key", "alice"),
+            ("x-consumer-name", "root"),
+            ("x_consumer_name", "root"),
+            ("x-consumer-groups", "admins"),
+            ("x-consumer-anything", "x"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x_forwarded_for", "10.0.0.1"),
+            ("forwarded", "for=10.0.0.1"),
+            ("x-real-ip", "10.0.0.1"),
+            ("x-request-id", "mine"),
+            ("connection", "x-drop, close, upgrade"),
+            ("x-drop", "1"),
+            ("te", "trailers"),
+            ("upgrade", "websocket"),
+            ("transfer-encoding", "chunked"),
+            ("proxy-authorization", "x"),
+            ("accept", "text/plain"),
+        ],
+    );
     let outgoing = ran.ending.unwrap();
     let mut names: Vec<_> = outgoing.headers.keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
-    assert_eq!(names, [
-        "accept",
-        "x-consumer-groups",
-        "x-consumer-name",
-        "x-consumer-proved-by",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-proto",
-        "x-request-id",
-    ]);
+    assert_eq!(
+        names,
+        [
+            "accept",
+            "x-consumer-groups",
+            "x-consumer-name",
+            "x-consumer-proved-by",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-request-id",
+        ]
+    );
     assert_eq!(outgoing.headers["x-consumer-name"], "alice");
     assert_eq!(outgoing.headers["x-consumer-groups"], "gold, partners");
     assert_eq!(outgoing.headers["x-forwarded-for"], "192.0.2.7");

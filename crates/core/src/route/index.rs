@@ -1,8 +1,9 @@
 //! Finding the route of a request: one hash look-up for the host, one step a segment for the path.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+// The keys are the document's: no client can choose ones that collide, so a quick hash will do.
+use hashbrown::HashMap;
 use http::{HeaderMap, Method};
 
 use super::{HostPattern, Route, Segment};
@@ -273,11 +274,13 @@ mod tests {
     #[test]
     fn conditions_on_headers_and_query_narrow() {
         let mut header = route("header", "", "/x", &[]);
-        header.matches.headers = vec![(http::HeaderName::from_static("x-version"), Some("2".into()))];
+        header.matches.headers =
+            vec![(http::HeaderName::from_static("x-version"), Some("2".into()))];
         let mut query = route("query", "", "/x", &[]);
         query.matches.query = vec![("v w".into(), Some("1&".into()))];
         let mut other = route("other", "", "/y", &[]);
-        other.matches.headers = vec![(http::HeaderName::from_static("x-version"), Some("3".into()))];
+        other.matches.headers =
+            vec![(http::HeaderName::from_static("x-version"), Some("3".into()))];
         let (index, _) = index(vec![header, query, other], false);
         assert_eq!(find(&index, "GET", "h", "/x"), "header");
         assert_eq!(find(&index, "GET", "h", "/y"), "none");

@@ -67,9 +67,10 @@ impl Matches {
     /// Whether the conditions besides host and path hold.
     fn admits(&self, lookup: &Lookup<'_>, answers_preflight: bool) -> bool {
         self.admits_method(lookup, answers_preflight)
-            && self.headers.iter().all(|(name, value)| {
-                header_equals(lookup.headers, name, value.as_deref())
-            })
+            && self
+                .headers
+                .iter()
+                .all(|(name, value)| header_equals(lookup.headers, name, value.as_deref()))
             && self.query.iter().all(|(name, value)| {
                 query_equals(lookup.query.unwrap_or_default(), name, value.as_deref())
             })
@@ -88,7 +89,8 @@ impl Matches {
     /// Whether everything that `other` admits (host and path apart) is admitted here.
     fn covers(&self, other: &Self) -> bool {
         let methods = self.methods.is_empty()
-            || (!other.methods.is_empty() && other.methods.iter().all(|m| self.methods.contains(m)));
+            || (!other.methods.is_empty()
+                && other.methods.iter().all(|m| self.methods.contains(m)));
         methods
             && self.headers.iter().all(|condition| {
                 other.headers.iter().any(|(name, value)| {
@@ -125,8 +127,9 @@ fn query_equals(query: &str, name: &str, wanted: Option<&str>) -> bool {
         (form_decoded(key).as_deref() == Some(name.as_bytes())).then_some(value)
     });
     match (values.next(), values.next()) {
-        (Some(value), None) => wanted
-            .is_none_or(|wanted| form_decoded(value).as_deref() == Some(wanted.as_bytes())),
+        (Some(value), None) => {
+            wanted.is_none_or(|wanted| form_decoded(value).as_deref() == Some(wanted.as_bytes()))
+        }
         _ => false,
     }
 }

@@ -13,10 +13,10 @@ use http::StatusCode;
 use http::header::CONTENT_ENCODING;
 use http_body::Body as _;
 
+use super::Job;
 use super::closing::Closing;
 use super::decode::{DecodeFailure, decode};
 use super::metered::{IdleTimer, MeteredBody, Refusal};
-use super::Job;
 use crate::http::RequestBody;
 use crate::upstream::Upload;
 
@@ -48,7 +48,7 @@ pub(crate) async fn upload(
     });
     let body = match (chain.body_limit(), metered.take()) {
         (None, None) => Upload::Empty,
-        (None, Some(streamed)) => Upload::Streamed(streamed),
+        (None, Some(streamed)) => Upload::Streamed(Box::new(streamed)),
         (Some(limit), body) => {
             let whole = match body {
                 None => Bytes::new(),

@@ -53,8 +53,9 @@ impl Closing {
         connection: &Rc<Connection>,
         id: RequestId,
         version: Version,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        // Boxed: it is handed on from step to step.
+        Box::new(Self {
             worker: Rc::clone(worker),
             connection: Rc::clone(connection),
             id,
@@ -70,7 +71,7 @@ impl Closing {
             received: Rc::default(),
             sent: 0,
             end: End::ClientLeft,
-        }
+        })
     }
 
     /// The head was refused: keeps of it what the log may say.

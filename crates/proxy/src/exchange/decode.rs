@@ -100,8 +100,10 @@ mod tests {
         assert_eq!(decoded(&gzip(&gzip(&body)), &["gzip, gzip"], 100), Ok(body.clone()));
         assert_eq!(decoded(&gzip(&gzip(&body)), &["gzip", "gzip"], 100), Ok(body.clone()));
         // "hello hello hello" by the reference encoder.
-        let brotli = [0x0b, 0x08, 0x80, b'h', b'e', b'l', b'l', b'o', b' ', b'h', b'e', b'l', b'l',
-            b'o', b' ', b'h', b'e', b'l', b'l', b'o', 0x03];
+        let brotli = [
+            0x0b, 0x08, 0x80, b'h', b'e', b'l', b'l', b'o', b' ', b'h', b'e', b'l', b'l', b'o',
+            b' ', b'h', b'e', b'l', b'l', b'o', 0x03,
+        ];
         assert_eq!(decoded(&Bytes::copy_from_slice(&brotli), &["br"], 100), Ok(body));
     }
 

@@ -16,7 +16,7 @@ use crate::upstream::Lease;
 /// A body for the client. When it is dropped, at its end or before, its exchange is closed.
 pub(crate) struct Download {
     source: Source,
-    closing: Option<Closing>,
+    closing: Option<Box<Closing>>,
 }
 
 enum Source {
@@ -34,7 +34,7 @@ struct Streamed {
 
 impl Download {
     /// Bytes that are there already.
-    pub(crate) fn whole(bytes: Bytes, closing: Option<Closing>) -> Self {
+    pub(crate) fn whole(bytes: Bytes, closing: Option<Box<Closing>>) -> Self {
         let source = if bytes.is_empty() { Source::Done } else { Source::Whole(bytes) };
         let mut download = Self { source, closing };
         download.settle();
@@ -49,7 +49,7 @@ impl Download {
     }
 
     /// Gives it the exchange to close.
-    pub(crate) fn closing(mut self, closing: Closing) -> Self {
+    pub(crate) fn closing(mut self, closing: Box<Closing>) -> Self {
         self.closing = Some(closing);
         self.settle();
         self

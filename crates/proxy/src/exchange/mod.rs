@@ -76,8 +76,7 @@ async fn answer(
 ) -> Answered {
     let generation = worker.generation();
     let mut closing = Closing::begin(&worker, &connection, id, wire.version);
-    let scheme =
-        if connection.downstream.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let scheme = if connection.downstream.tls.is_some() { Scheme::Https } else { Scheme::Http };
     let parts = Parts {
         method: wire.method,
         uri: wire.uri,
@@ -107,7 +106,7 @@ async fn answer(
 }
 
 /// A refusal before a route is known.
-fn early(mut closing: Closing, by: &'static str, denial: &Denial) -> Answered {
+fn early(mut closing: Box<Closing>, by: &'static str, denial: &Denial) -> Answered {
     closing.exchange_mut().refuse(by, Stage::Edge, denial);
     let (head, body) = problem::render(denial, closing.id());
     closing.answered(head.status);
@@ -132,17 +131,22 @@ fn find_route(
         headers: &head.headers,
         query: head.target.query(),
     };
-    serving.listener.routes.find(&lookup).cloned().ok_or_else(|| {
-        Denial::new(StatusCode::NOT_FOUND, "route.none", "there is nothing here")
-    })
+    serving
+        .listener
+        .routes
+        .find(&lookup)
+        .cloned()
+        .ok_or_else(|| Denial::new(StatusCode::NOT_FOUND, "route.none", "there is nothing here"))
 }
 
 /// Whether the client asks for a WebSocket (RFC 6455 section 4.1).
 fn asks_for_websocket(head: &RequestHead) -> bool {
     let lists = |name: &HeaderName, word: &str| {
-        head.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|list| {
-            list.split(',').any(|item| item.trim().eq_ignore_ascii_case(word))
-        })
+        head.headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(word)))
     };
     head.version == Version::HTTP_11
         && head.method == http::Method::GET
@@ -260,14 +264,12 @@ impl Job {
     }
 
     /// The upstream's answer, on its way to the client.
-    fn deliver(&self, mut closing: Closing, mut response: Response) -> Answered {
+    fn deliver(&self, mut closing: Box<Closing>, mut response: Response) -> Answered {
         let request = self.request(&closing);
         closing.exchange_mut().rewrite_response(&self.route.chain, request, &mut response.head);
         closing.answered(response.head.status);
         match response.kind {
-            Kind::Body(body, length) => {
-                finish_head(response.head, length, body.closing(closing))
-            }
+            Kind::Body(body, length) => finish_head(response.head, length, body.closing(closing)),
             Kind::Tunnel(tunnel) => {
                 tunnel.run(closing);
                 let headers = &mut response.head.headers;
@@ -279,7 +281,7 @@ impl Job {
     }
 
     /// A policy's answer or a refusal, on its way to the client.
-    fn end(&self, mut closing: Closing, ending: Ending) -> Answered {
+    fn end(&self, mut closing: Box<Closing>, ending: Ending) -> Answered {
         let (mut head, body) = match ending {
             Ending::Deny(denial) => problem::render(&denial, closing.id()),
             Ending::Answer(answer) => {

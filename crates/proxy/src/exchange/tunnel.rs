@@ -22,11 +22,12 @@ pub(crate) struct Tunnel {
 
 impl Tunnel {
     /// Runs it as a task of the worker; the exchange is closed when it ends.
-    pub(crate) fn run(self, mut closing: Closing) {
+    pub(crate) fn run(self, mut closing: Box<Closing>) {
         let clients = closing.worker().clients.clone();
         clients.spawn(async move {
             let Self { client, upstream, lease, idle } = self;
-            let (Ok(client), Ok(upstream)) = tokio::join!(client.finish(), upstream.finish()) else {
+            let (Ok(client), Ok(upstream)) = tokio::join!(client.finish(), upstream.finish())
+            else {
                 return;
             };
             let received = Rc::clone(closing.received());

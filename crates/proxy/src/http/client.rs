@@ -69,10 +69,7 @@ where
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub(crate) async fn send(
-        &mut self,
-        request: Request<B>,
-    ) -> Result<Reply, Box<SendFailure<B>>> {
+    pub(crate) async fn send(&mut self, request: Request<B>) -> Result<Reply, Box<SendFailure<B>>> {
         if let Err(error) = self.sender.ready().await {
             let error = WireError::from_hyper(Side::Upstream, &error);
             return Err(Box::new(SendFailure { unsent: Some(request), error }));

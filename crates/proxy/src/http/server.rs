@@ -13,7 +13,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::watch::Progress;
-use super::{Phase, RequestBody, Unparsed, Upgrading, Watched, WireError, WireRequest, WireResponse};
+use super::{
+    Phase, RequestBody, Unparsed, Upgrading, Watched, WireError, WireRequest, WireResponse,
+};
 use crate::curfew::{Curfew, CurfewGuard};
 use crate::worker::Tasks;
 

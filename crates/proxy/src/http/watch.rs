@@ -160,9 +160,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
         if this.linger.is_none() {
             ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
         }
-        let (read, timer) = this
-            .linger
-            .get_or_insert_with(|| (0, Box::pin(tokio::time::sleep(LINGER_TIME))));
+        let (read, timer) =
+            this.linger.get_or_insert_with(|| (0, Box::pin(tokio::time::sleep(LINGER_TIME))));
         let mut bytes = [0_u8; 4096];
         while *read < LINGER_BYTES {
             let mut buffer = ReadBuf::new(&mut bytes);

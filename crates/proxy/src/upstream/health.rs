@@ -79,7 +79,11 @@ impl Checker {
             };
             let outcome = result.unwrap_or_else(|_| Err("the check's deadline passed".to_owned()));
             let success = outcome.is_ok();
-            streak = if streak.0 == success { (success, streak.1.saturating_add(1)) } else { (success, 1) };
+            streak = if streak.0 == success {
+                (success, streak.1.saturating_add(1))
+            } else {
+                (success, 1)
+            };
             let needed =
                 if success { self.health.healthy_after } else { self.health.unhealthy_after };
             if success != self.endpoint.is_healthy() && streak.1 >= needed {

@@ -1,8 +1,9 @@
 //! A worker's idle connections to endpoints. No locks: they never leave their worker.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+
+use hashbrown::{HashMap, HashSet};
 
 use super::{UnderWay, Upload};
 use crate::generation::Generation;

@@ -25,7 +25,8 @@ use crate::worker::Worker;
 pub(crate) enum Upload {
     Empty,
     Whole(Option<Bytes>),
-    Streamed(MeteredBody),
+    // Boxed: requests are handed on often, and most have no body.
+    Streamed(Box<MeteredBody>),
 }
 
 impl Body for Upload {
@@ -39,7 +40,7 @@ impl Body for Upload {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Streamed(body) => Pin::new(body).poll_frame(cx),
+            Self::Streamed(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 
@@ -207,7 +208,8 @@ async fn respond(
             Ok(result) => return Ok(result),
             Err(_) => {
                 // Counted from the last byte uploaded: a long upload is not a slow answer.
-                let waited = errand.worker.clock().monotonic().saturating_sub(errand.progress.get());
+                let waited =
+                    errand.worker.clock().monotonic().saturating_sub(errand.progress.get());
                 left = limit.saturating_sub(waited);
                 if left.is_zero() {
                     let public = "the upstream did not answer in time";

@@ -1,0 +1,111 @@
+//! One end of a connection, byte for byte: what clients and origins are made of.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+/// The longest that a test waits for bytes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One end of a connection.
+pub struct Wire {
+    reader: BufReader<TcpStream>,
+}
+
+impl Wire {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        let _ = stream.set_read_timeout(Some(PATIENCE));
+        let _ = stream.set_nodelay(true);
+        Self { reader: BufReader::new(stream) }
+    }
+
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+        self.reader.get_mut()
+    }
+
+    /// Sends bytes; what the other end does not take is lost.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream().write_all(bytes.as_ref());
+    }
+
+    /// Sends bytes; false where the other end does not take them all.
+    pub fn sends(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream().write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// Sends one chunk of a chunked body; an empty one is its end.
+    pub fn send_chunk(&mut self, bytes: impl AsRef<[u8]>) {
+        let bytes = bytes.as_ref();
+        let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
+        chunk.extend_from_slice(bytes);
+        chunk.extend_from_slice(b"\r\n");
+        self.send(chunk);
+    }
+
+    /// Reads a line, without its end.
+    pub fn line(&mut self) -> Option<String> {
+        let mut bytes = Vec::new();
+        self.reader.read_until(b'\n', &mut bytes).ok().filter(|n| *n > 0)?;
+        let text = String::from_utf8_lossy(&bytes);
+        Some(text.trim_end_matches(['\r', '\n']).to_owned())
+    }
+
+    /// Reads headers up to the empty line; names in lower case.
+    pub(crate) fn headers(&mut self) -> Option<Vec<(String, String)>> {
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                return Some(headers);
+            }
+            let (name, value) = line.split_once(':')?;
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+    }
+
+    /// Reads one chunk of a chunked body, empty at its end (trailers included); `None` where it breaks off.
+    pub fn chunk(&mut self) -> Option<Vec<u8>> {
+        let size = usize::from_str_radix(self.line()?.split(';').next()?, 16).ok()?;
+        if size == 0 {
+            self.headers()?;
+            return Some(Vec::new());
+        }
+        let chunk = self.bytes(size)?;
+        self.bytes(2)?;
+        Some(chunk)
+    }
+
+    /// Reads so many bytes; `None` where there are fewer.
+    pub fn bytes(&mut self, count: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.reader.read_exact(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// At most so many bytes, fewer where the connection ends before.
+    pub(crate) fn up_to(&mut self, count: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = self.reader.by_ref().take(count).read_to_end(&mut bytes);
+        bytes
+    }
+
+    /// Everything until the connection ends.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = self.reader.read_to_end(&mut bytes);
+        bytes
+    }
+
+    /// Waits for the connection's end; false where something else is said, or nothing at all happens.
+    pub fn ends(&mut self) -> bool {
+        match self.reader.fill_buf() {
+            Ok(bytes) => bytes.is_empty(),
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
+    }
+
+    /// Says that nothing more will be sent; reading goes on.
+    pub fn finish(&mut self) {
+        let _ = self.stream().shutdown(Shutdown::Write);
+    }
+}
