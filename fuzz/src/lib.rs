@@ -1,7 +1,8 @@
 //! Fuzz targets: every parser of bytes from outside, with the properties that must hold of it.
 //!
-//! Each target is a plain function. The tests here run all of them on seeds and on seeded mutations of
-//! these, in every test run; `fuzz/libfuzzer` runs the same functions under libFuzzer for as long as you like.
+//! Each target is a plain function. The tests here run all of them on seeds and on seeded
+//! mutations of these, in every test run; `fuzz/libfuzzer` runs the same functions under
+//! libFuzzer for as long as you like.
 
 #![expect(
     clippy::expect_used,
@@ -91,7 +92,8 @@ fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// A canonical path is canonical again, starts with a slash and holds nothing that was to be refused.
+/// A canonical path is canonical again, starts with a slash and holds nothing that was to be
+/// refused.
 fn path(bytes: &[u8]) {
     let Some(raw) = text(bytes) else { return };
     if let Ok(path) = canonical_path(raw) {

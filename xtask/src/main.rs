@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command line tool")]
 
+mod bench;
 mod deny;
 mod peers;
 mod process;
@@ -25,6 +26,7 @@ const COMMANDS: &[Command] = &[
     Command { name: "peers", help: peers::HELP, run: peers::run },
     Command { name: "test", help: test::HELP, run: test::run },
     Command { name: "deny", help: deny::HELP, run: deny::run },
+    Command { name: "bench", help: bench::HELP, run: bench::run },
     Command { name: "help", help: "print this list", run: help },
 ];
 

@@ -72,7 +72,10 @@ fn outcome(name: &str, text: &str) -> String {
         Err(rejected) => return rejected.to_string(),
     };
     match compile(&document, &services) {
-        Ok(compiled) => meaning(&compiled.snapshot),
+        Ok(compiled) => {
+            let warnings = compiled.warnings.render(&document.sources);
+            format!("{warnings}{}", meaning(&compiled.snapshot))
+        }
         Err(diagnostics) => diagnostics.render(&document.sources).replace(FOLDER, "…"),
     }
 }

@@ -1,4 +1,5 @@
-//! The operator's endpoints: is it alive, is it ready, what does it count. Loopback only, and read only.
+//! The operator's endpoints: is it alive, is it ready, what does it count. Loopback only, and
+//! read only.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,5 +1,5 @@
-//! The control plane: reload, the watch on the document, the operator's endpoints. Never on the request
-//! path: the data plane runs on its last good snapshot.
+//! The control plane: reload, the watch on the document, the operator's endpoints. Never on the
+//! request path: the data plane runs on its last good snapshot.
 
 #![warn(missing_docs)]
 
@@ -8,5 +8,5 @@ mod reload;
 mod watch;
 
 pub use admin::{Admin, AdminAnswer};
-pub use reload::{Apply, Misplaced, Reloader, Status, problems};
+pub use reload::{Apply, Misplaced, Reloader, Status, problems, warn};
 pub use watch::Watch;

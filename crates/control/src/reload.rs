@@ -8,6 +8,8 @@ use demilune_config::{Document, Services, compile, load};
 use demilune_core::Snapshot;
 use demilune_telemetry::{Level, Telemetry};
 
+use crate::watch::Watch;
+
 /// What the data plane cannot use, with its place in the document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misplaced {
@@ -79,23 +81,16 @@ impl Reloader {
         Arc::clone(&self.status)
     }
 
-    /// Every file that the documents refer to, of the one in force and the one last tried.
-    #[must_use]
-    pub fn files(&self) -> Vec<PathBuf> {
-        self.current.files()
-    }
-
-    /// Reads the document again and puts it in force. Gives the files to watch from now on.
-    pub fn reload(&mut self) -> Vec<PathBuf> {
+    /// Reads the document again and puts it in force; `watch` is told what the next change
+    /// differs from.
+    pub fn reload(&mut self, watch: &mut Watch) {
+        watch.loading();
         let document = match load(&self.path) {
             Ok(document) => document,
-            Err(rejected) => {
-                self.reject(&rejected.diagnostics, &rejected.to_string());
-                return self.current.files();
-            }
+            Err(rejected) => return self.reject(&rejected.diagnostics, &rejected.to_string()),
         };
         // What the new one refers to is watched even if it is not taken: its cure may lie there.
-        let mut files = document.files();
+        watch.refers_to([document.files(), self.current.files()].concat());
         let compiled = compile(&document, &self.services).and_then(|compiled| {
             match (self.apply)(&compiled.snapshot) {
                 Ok(()) => Ok(compiled),
@@ -103,14 +98,16 @@ impl Reloader {
             }
         });
         match compiled {
-            Ok(compiled) => self.accept(document, &compiled.snapshot),
+            Ok(compiled) => {
+                warn(&self.telemetry, &document, &compiled.warnings);
+                self.accept(document, &compiled.snapshot);
+                watch.refers_to(self.current.files());
+            }
             Err(diagnostics) => {
                 let text = diagnostics.render(&document.sources);
                 self.reject(&diagnostics, &text);
-                files.extend(self.current.files());
             }
         }
-        files
     }
 
     fn accept(&mut self, document: Document, snapshot: &Snapshot) {
@@ -142,6 +139,15 @@ impl Reloader {
         let fields = [("problems", count.as_str()), ("diagnostics", text)];
         let message = "the changed document is not usable; the one before stays in force";
         self.telemetry.log(Level::Error, "config.rejected", message, &fields);
+    }
+}
+
+/// Tells the operator what may not be meant as it is written.
+pub fn warn(telemetry: &Telemetry, document: &Document, warnings: &Diagnostics) {
+    if !warnings.is_empty() {
+        let text = warnings.render(&document.sources);
+        let message = "the document may not mean what it seems to";
+        telemetry.log(Level::Warn, "config.warning", message, &[("diagnostics", &text)]);
     }
 }
 

@@ -1,16 +1,16 @@
 //! Has anything that the document is made of changed?
 //!
 //! Files are looked at, not subscribed to: a look costs a `stat` for each file, and sees what
-//! notifications miss: symbolic links swapped behind a mount (Kubernetes), network file systems, files
-//! in other folders. See `docs/adr/`.
+//! notifications miss: symbolic links swapped behind a mount (Kubernetes), network file systems,
+//! files in other folders. See `docs/adr/`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What tells one state of a file from another: device, inode, size, and both times with nanoseconds.
-/// The time of the last change of the inode cannot be set back.
+/// What tells one state of a file from another: device, inode, size, and both times with
+/// nanoseconds. The time of the last change of the inode cannot be set back.
 type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
 /// Watches a document (a file or a folder) and the files it refers to.
@@ -32,8 +32,9 @@ impl Watch {
         watch
     }
 
-    /// Looks once. True when something differs from what was loaded and has not moved since the last look: an
-    /// editor or a copy that is still writing is waited for. After that the state counts as loaded, good or bad.
+    /// Looks once. True when something differs from what was loaded and has not moved since the
+    /// last look: an editor or a copy that is still writing is waited for. After that the state
+    /// counts as loaded, good or bad.
     pub fn changed(&mut self) -> bool {
         let now = self.look();
         let settled = now == self.seen && now != self.loaded;
@@ -44,7 +45,13 @@ impl Watch {
         settled
     }
 
-    /// From now on the document refers to `files`.
+    /// The document is about to be loaded: what is there now is no news any more.
+    pub fn loading(&mut self) {
+        self.loaded = self.look();
+        self.seen.clone_from(&self.loaded);
+    }
+
+    /// From now on the document refers to `files`, which are yet to be read.
     pub fn refers_to(&mut self, files: Vec<PathBuf>) {
         let added: Vec<PathBuf> =
             files.iter().filter(|file| !self.files.contains(file)).cloned().collect();
@@ -122,6 +129,20 @@ mod tests {
             assert!(!watch.changed());
         }
         assert!(watch.changed());
+    }
+
+    #[test]
+    fn what_a_signal_had_loaded_is_not_loaded_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.yaml");
+        fs::write(&path, "1").unwrap();
+        let mut watch = Watch::new(path.clone(), vec![]);
+        fs::write(&path, "22").unwrap();
+        watch.loading();
+        watch.refers_to(vec![]);
+        assert!(!settles(&mut watch));
+        fs::write(&path, "333").unwrap();
+        assert!(settles(&mut watch));
     }
 
     #[test]

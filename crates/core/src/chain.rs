@@ -104,8 +104,8 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Sorts `parts` (wider first, then as written) by stage. `strip` is where credentials travel that the
-    /// upstream must not see.
+    /// Sorts `parts` (wider first, then as written) by stage. `strip` is where credentials travel
+    /// that the upstream must not see.
     #[must_use]
     pub fn new(requirement: Requirement, parts: Vec<Part>, strip: Vec<Carrier>) -> Self {
         let slots = parts.len();
@@ -123,7 +123,12 @@ impl Chain {
                 });
             }
         }
-        entries.sort_by_key(|entry| entry.stage);
+        // A response passes back through the policies: the wider ones, which began, have the last
+        // word. So what a route adds cannot undo a floor.
+        entries.sort_by_key(|entry| {
+            let last = if entry.stage == Stage::Response { usize::MAX - entry.slot } else { 0 };
+            (entry.stage, last)
+        });
         let body_limit = inspectors(&entries).map(|(_, i)| i.limit()).max();
         let meters = entries
             .iter()

@@ -50,7 +50,8 @@ impl Identity {
     }
 }
 
-/// All credentials of all consumers, in memory. An authenticator takes those of its own kind at build.
+/// All credentials of all consumers, in memory. An authenticator takes those of its own kind at
+/// build.
 #[derive(Default)]
 pub struct Directory {
     credentials: Vec<(Arc<Consumer>, Arc<dyn Any + Send + Sync>)>,

@@ -30,7 +30,8 @@ impl Env<'_> {
     /// The secret that the document declares under `name`.
     ///
     /// # Errors
-    /// Where it is not declared or could not be read; the message never echoes what might be a secret.
+    /// Where it is not declared or could not be read; the message never echoes what might be a
+    /// secret.
     pub fn secret(&self, name: &str) -> Result<Secret, Invalid> {
         self.secrets.secret(name)
     }
@@ -39,8 +40,8 @@ impl Env<'_> {
 /// Where a policy is written: which decides what it shares with others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// A stable name of the place, such as `defaults` or `routes.orders`: two routes that inherit one
-    /// policy have the same place, so they share its counters.
+    /// A stable name of the place, such as `defaults` or `routes.orders`: two routes that inherit
+    /// one policy have the same place, so they share its counters.
     pub path: String,
     /// `gateway.yaml:14`, for `explain`.
     pub source: Arc<str>,
@@ -57,8 +58,8 @@ pub trait Secrets {
 
 /// Counters that several workers (later: several machines) share.
 pub trait Counters: Send + Sync {
-    /// Spends one unit of `rate` with room for `burst` under `key`, by the generic cell rate algorithm
-    /// (ATM Forum TM 4.1, section 4.4.2), or says how long until there is room.
+    /// Spends one unit of `rate` with room for `burst` under `key`, by the generic cell rate
+    /// algorithm (ATM Forum TM 4.1, section 4.4.2), or says how long until there is room.
     fn spend<'a>(
         &'a self,
         key: CounterKey<'a>,

@@ -23,13 +23,28 @@ pub struct Downstream {
     pub listener: Arc<str>,
     /// What the TLS handshake settled; `None` on plain connections.
     pub tls: Option<TlsFacts>,
+    address: IpAddr,
+    address_text: Arc<str>,
 }
 
 impl Downstream {
+    /// A connection from `peer` to the listener of this name.
+    #[must_use]
+    pub fn new(peer: SocketAddr, listener: Arc<str>, tls: Option<TlsFacts>) -> Self {
+        let address = peer.ip().to_canonical();
+        Self { peer, listener, tls, address, address_text: address.to_string().into() }
+    }
+
     /// The client's address, IPv4-mapped IPv6 addresses unwrapped.
     #[must_use]
     pub fn address(&self) -> IpAddr {
-        self.peer.ip().to_canonical()
+        self.address
+    }
+
+    /// [`Downstream::address`] as text, written once for all requests of the connection.
+    #[must_use]
+    pub fn address_text(&self) -> &str {
+        &self.address_text
     }
 }
 
@@ -88,8 +103,8 @@ impl Host {
     /// Parses `host[:port]` (RFC 9110 section 7.2); names in lower case, one trailing dot cut off.
     ///
     /// # Errors
-    /// For anything else: user information, paths, lists, spaces, empty names or labels, port 0 or none after
-    /// the colon.
+    /// For anything else: user information, paths, lists, spaces, empty names or labels, port 0 or
+    /// none after the colon.
     pub fn parse(text: &str) -> Result<Self, HostInvalid> {
         let (name, port) = if let Some(rest) = text.strip_prefix('[') {
             let (address, rest) = rest.split_once(']').ok_or(HostInvalid)?;
@@ -181,7 +196,8 @@ pub struct RequestHead {
     pub version: Version,
     /// The headers as received, without those that frame the message or govern the connection.
     pub headers: HeaderMap,
-    /// The body's length where the client declared it; `None` for streamed ones. `Some(0)` for no body.
+    /// The body's length where the client declared it; `None` for streamed ones. `Some(0)` for no
+    /// body.
     pub content_length: Option<u64>,
 }
 

@@ -1,5 +1,6 @@
 //! The roles a policy can play. Roles are capabilities: a [`Guard`] may refuse but not change, a
-//! [`Rewriter`] may change but not refuse. "Can this policy alter what another saw?" is answered by its
+//! [`Rewriter`] may change but not refuse. "Can this policy alter what another saw?" is answered
+//! by its
 //! `impl` line.
 
 use std::any::Any;
@@ -15,8 +16,8 @@ use crate::head::{Outgoing, Request, ResponseHead};
 use crate::stage::Stage;
 use crate::verdict::{Denial, Fault, Verdict};
 
-/// A result that is there at once, or has to be waited for. Most are there at once, and then nothing
-/// is boxed.
+/// A result that is there at once, or has to be waited for. Most are there at once, and then
+/// nothing is boxed.
 pub enum Outcome<'a, T> {
     /// The result.
     Now(T),
@@ -142,8 +143,8 @@ pub trait Inspector: Send + Sync {
 
 /// Watches the body's length go by, and may stop it.
 pub trait BodyMeter: Send + Sync {
-    /// Called before the body is read, and on each chunk, with the bytes (as received, before any content
-    /// coding is removed) so far.
+    /// Called before the body is read, and on each chunk, with the bytes (as received, before any
+    /// content coding is removed) so far.
     ///
     /// # Errors
     /// The denial that ends the exchange. It is boxed since it is rare.
@@ -182,8 +183,8 @@ pub trait ResponseInspector: Send + Sync {
 
 /// Changes the headers of any answer: the upstream's, a policy's, and refusals.
 pub trait ResponseRewriter: Send + Sync {
-    /// Changes `response`. `slot` is empty where the policy's request half did not run. What it has to
-    /// look up it looks up when built: this cannot fail.
+    /// Changes `response`. `slot` is empty where the policy's request half did not run. What it
+    /// has to look up it looks up when built: this cannot fail.
     fn rewrite(&self, request: &Request<'_>, response: &mut ResponseHead, slot: &mut Slot);
 }
 
@@ -271,7 +272,8 @@ impl Hooks {
         self.with(Stage::Response, Hook::ResponseRewriter(Arc::clone(rewriter) as _))
     }
 
-    /// Says that one of the guards answers CORS preflights, so that a route whose methods do not list
+    /// Says that one of the guards answers CORS preflights, so that a route whose methods do not
+    /// list
     /// `OPTIONS` still receives the preflights of its methods.
     #[must_use]
     pub fn answers_preflight(mut self) -> Self {
@@ -285,7 +287,8 @@ impl Hooks {
         self.answers_preflight
     }
 
-    /// Says that the policy reads the path parameter `{name}`: a route whose path has none such does not load.
+    /// Says that the policy reads the path parameter `{name}`: a route whose path has none such
+    /// does not load.
     #[must_use]
     pub fn reads_parameter(mut self, name: impl Into<String>) -> Self {
         self.parameters.push(name.into());

@@ -1,9 +1,10 @@
 //! Vocabulary and pipeline of Demilune.
 //!
-//! Everything that the other crates talk about is named here: a request, an identity, a verdict, a
-//! stage, a policy's roles, the trail, the snapshot; and the one engine that runs a route's policies
-//! in order. This crate performs no I/O, owns no runtime and reads no clock: time and randomness come
-//! in as arguments, so that the tests, `demilune explain` and the data plane run the very same code.
+//! Everything that the other crates talk about is named here: a request, an identity, a verdict,
+//! a stage, a policy's roles, the trail, the snapshot; and the one engine that runs a route's
+//! policies in order. This crate performs no I/O, owns no runtime and reads no clock: time and
+//! randomness come in as arguments, so that the tests, `demilune explain` and the data plane run
+//! the very same code.
 
 #![warn(missing_docs)]
 

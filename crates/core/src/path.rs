@@ -1,9 +1,9 @@
 //! The one canonical form of a request's path, computed once: what routes match, policies see and
 //! the upstream receives.
 //!
-//! A path that two readers could understand differently is refused instead of repaired: that is how
-//! "the gateway checked `/public`, the upstream served `/admin`" begins. Follows RFC 3986 section 6.2
-//! (normalisation), with the refusals of `Fault`-like kinds in [`PathRefusal`].
+//! A path that two readers could understand differently is refused instead of repaired: that is
+//! how "the gateway checked `/public`, the upstream served `/admin`" begins. Follows RFC 3986
+//! section 6.2 (normalisation), with the refusals of `Fault`-like kinds in [`PathRefusal`].
 
 use std::borrow::Cow;
 
@@ -29,7 +29,8 @@ pub enum PathRefusal {
     /// Over [`PATH_LIMIT`] bytes or [`SEGMENTS_LIMIT`] segments.
     #[error("the path is too long")]
     TooLong,
-    /// A control byte, space, backslash, `#`, `"`, `<`, `>` or byte over 0x7e, raw or encoded where that is unsafe.
+    /// A control byte, space, backslash, `#`, `"`, `<`, `>` or byte over 0x7e, raw or encoded
+    /// where that is unsafe.
     #[error("the path holds a byte that is not allowed there")]
     Byte,
     /// `%` without two hexadecimal digits.
@@ -66,7 +67,8 @@ impl Target {
     /// Puts `raw` (the origin-form target as received) into canonical form.
     ///
     /// Literal dot segments are resolved, repeated slashes merged, encoded unreserved characters
-    /// decoded, and the digits of other encodings written in upper case. The query is left as it is.
+    /// decoded, and the digits of other encodings written in upper case. The query is left as it
+    /// is.
     ///
     /// # Errors
     /// Says what makes the path ambiguous; see [`PathRefusal`].

@@ -44,8 +44,8 @@ pub trait Policy: Sized {
     /// What is wrong, and with which field.
     fn build(&self, env: &Env<'_>) -> Result<Hooks, Invalid>;
 
-    /// Says how `self` admits what `wider`, whose place it takes, would not; `None` where it does not. A
-    /// policy that weakens a default needs a reason in the document.
+    /// Says how `self` admits what `wider`, whose place it takes, would not; `None` where it does
+    /// not. A policy that weakens a default needs a reason in the document.
     fn weakens(&self, wider: &Self) -> Option<String>;
 }
 
@@ -61,12 +61,13 @@ pub trait Authentication: Sized {
     fn build(&self, env: &Env<'_>) -> Result<Arc<dyn Authenticator>, Invalid>;
 }
 
-/// Words that are written to switch something off, and would open it if they were taken for a reason.
+/// Words that are written to switch something off, and would open it if they were taken for a
+/// reason.
 const NO_REASONS: &[&str] =
     &["true", "false", "yes", "no", "on", "off", "none", "null", "0", "1", "y", "n", "-"];
 
-/// Checks a reason, which opens what is closed by default: it must say something. `websocket: false` says
-/// nothing, and does not mean what it seems to.
+/// Checks a reason, which opens what is closed by default: it must say something. `websocket:
+/// false` says nothing, and does not mean what it seems to.
 ///
 /// # Errors
 /// What was expected, and what was found.

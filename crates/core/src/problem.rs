@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderValue};
 use crate::head::{RequestId, ResponseHead};
 use crate::verdict::Denial;
 
-/// The answer to a refused request: what the client may read, and the id by which the operator finds the rest.
+/// The answer to a refused request: what the client may read, and the id by which the operator
+/// finds the rest.
 #[must_use]
 pub fn render(denial: &Denial, id: RequestId) -> (ResponseHead, Bytes) {
     let status = denial.status;
@@ -69,7 +70,8 @@ mod tests {
         let (head, body) = render(&denial, RequestId(0xab));
         assert_eq!(
             body,
-            "{\"title\":\"Too Many Requests\",\"status\":429,\"detail\":\"slow \\\"down\\\"\\u000a\",\
+            "{\"title\":\"Too Many Requests\",\"status\":429,\
+             \"detail\":\"slow \\\"down\\\"\\u000a\",\
              \"retry_after\":2,\"request_id\":\"000000000000000000000000000000ab\"}"
         );
         assert_eq!(head.headers["retry-after"], "2");

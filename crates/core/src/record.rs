@@ -7,8 +7,8 @@ use crate::head::{Downstream, RequestId};
 use crate::time::Moment;
 use crate::trail::Trail;
 
-/// Facts, trail and timings of one exchange that has ended, however it ended. Header values, bodies and
-/// queries are not in it: that is where secrets are.
+/// Facts, trail and timings of one exchange that has ended, however it ended. Header values,
+/// bodies and queries are not in it: that is where secrets are.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
     /// The exchange's id.

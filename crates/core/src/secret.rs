@@ -3,12 +3,13 @@
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// The name of a newtype whose value the loader of the document must not quote in a diagnostic. A type that holds
-/// a secret, or a reference easily mistaken for one, reads itself through
+/// The name of a newtype whose value the loader of the document must not quote in a diagnostic. A
+/// type that holds a secret, or a reference easily mistaken for one, reads itself through
 /// `deserializer.deserialize_newtype_struct(CONCEALED, visitor)`.
 pub const CONCEALED: &str = "$demilune::concealed";
 
-/// Bytes that must not leave: neither printed, nor serialised, nor compared with `==`. Wiped on drop.
+/// Bytes that must not leave: neither printed, nor serialised, nor compared with `==`. Wiped on
+/// drop.
 ///
 /// Compare with a constant-time function of `demilune-identity`, on [`Secret::reveal`].
 #[derive(Clone)]

@@ -1,5 +1,5 @@
-//! What the document means: built once, shared by all workers, never changed. A request holds the one
-//! it began with to its end.
+//! What the document means: built once, shared by all workers, never changed. A request holds the
+//! one it began with to its end.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,6 +22,9 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<Listener>>,
     /// All routes, by name.
     pub routes: Vec<Arc<Route>>,
+    /// What a request runs into that no route matches: the default policies, and then a 404. So
+    /// that looking for routes is limited and answered like everything else.
+    pub unmatched: Arc<Route>,
     /// Where requests go, by name.
     pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     /// Where the operator's probes and metrics are served; loopback only.
@@ -56,6 +59,8 @@ pub struct ClientLimits {
     pub head: Duration,
     /// Between two chunks of a request's body.
     pub body_idle: Duration,
+    /// While the client takes nothing of an answer.
+    pub write_idle: Duration,
     /// Without a request on a kept-alive connection.
     pub idle: Duration,
     /// Size of a request's head, in bytes.

@@ -3,7 +3,9 @@
 use std::fmt;
 
 /// Where in the life of a request a hook runs. The order of the variants is the order of execution;
-/// within a stage, wider policies run before narrower ones, then in the order written.
+/// within a stage, wider policies run before narrower ones, then in the order written. The Response
+/// stage is run the other way round: the response passes back out, and the wider policies have the
+/// last word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// Before any credential is looked at: addresses, sizes, CORS, limits by address.

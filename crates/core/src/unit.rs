@@ -15,7 +15,8 @@ pub struct Period(pub Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(pub u64);
 
-/// So many in a span of time: `10/s`, `600/min`, `5000/h`, `100000/d`. At least one, at most a billion.
+/// So many in a span of time: `10/s`, `600/min`, `5000/h`, `100000/d`. At least one, at most a
+/// billion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rate {
     /// How many.

@@ -41,7 +41,8 @@ pub struct Answer {
 pub struct Denial {
     /// 4xx where the client is at fault, 5xx where the gateway or the upstream is.
     pub status: StatusCode,
-    /// Stable: the metric's label, the event's type, the anchor in the docs, the test's expectation.
+    /// Stable: the metric's label, the event's type, the anchor in the docs, the test's
+    /// expectation.
     pub code: &'static str,
     /// What the client may read: the `detail` of RFC 9457.
     pub public: Cow<'static, str>,

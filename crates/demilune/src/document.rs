@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use demilune_backends::{MemoryCounters, Pool};
 use demilune_config::diagnostic::{Diagnostic, Diagnostics};
-use demilune_config::{Document, Rejected, Services, compile, load};
+use demilune_config::{Compiled, Document, Rejected, Services, compile, load};
 use demilune_core::Snapshot;
 
 /// Subjects that a command can count: it asks one question.
@@ -16,6 +16,8 @@ const COUNTERS: usize = 1_000;
 pub(crate) struct Usable {
     pub(crate) document: Document,
     pub(crate) snapshot: Arc<Snapshot>,
+    /// What may not be meant as it is written.
+    pub(crate) warnings: Diagnostics,
 }
 
 /// Everything that the gateway would look at before it took the document, sockets apart.
@@ -33,12 +35,12 @@ pub(crate) fn usable(path: &Path) -> anyhow::Result<Result<Usable, Box<Rejected>
 fn ready(document: Document, services: &Services) -> Result<Usable, Box<Rejected>> {
     let checked = compile(&document, services).and_then(|compiled| {
         match demilune_proxy::check(&compiled.snapshot) {
-            Ok(()) => Ok(compiled.snapshot),
+            Ok(()) => Ok(compiled),
             Err(problems) => Err(placed(&document, problems)),
         }
     });
     match checked {
-        Ok(snapshot) => Ok(Usable { document, snapshot }),
+        Ok(Compiled { snapshot, warnings }) => Ok(Usable { document, snapshot, warnings }),
         Err(diagnostics) => Err(Box::new(Rejected { sources: document.sources, diagnostics })),
     }
 }

@@ -13,8 +13,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-/// Most of what a request costs beside system calls is allocation; this one costs less than half of the
-/// system's.
+/// Most of what a request costs beside system calls is allocation; this one costs less than half
+/// of the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

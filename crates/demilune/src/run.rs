@@ -1,5 +1,5 @@
-//! `demilune run`: the wiring. Workers carry the traffic; this thread has the signals, the watch on the
-//! document, health checks and the operator's endpoints.
+//! `demilune run`: the wiring. Workers carry the traffic; this thread has the signals, the watch
+//! on the document, health checks and the operator's endpoints.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use demilune_backends::{MemoryCounters, Pool, SystemClock};
-use demilune_config::{Document, Services, compile, load};
-use demilune_control::{Admin, Apply, Misplaced, Reloader, Watch, problems};
+use demilune_config::{Compiled, Document, Services, compile, load};
+use demilune_control::{Admin, Apply, Misplaced, Reloader, Watch, problems, warn};
 use demilune_core::{Clock, Snapshot};
 use demilune_proxy::{Plane, PlaneSettings, Problem, SimpleResponse, check_health, serve_simple};
 use demilune_telemetry::{Level, Telemetry};
@@ -43,11 +43,11 @@ pub(crate) fn run_with(
 ) -> anyhow::Result<ExitCode> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let counters = Arc::new(MemoryCounters::new(COUNTERS));
-    let services = Services {
-        counters: Arc::clone(&counters) as _,
-        compute: Arc::new(Pool::new(cores, COMPUTE_QUEUE).context("starting the pool")?),
-    };
-    let (document, snapshot) = match prepare(path, &services) {
+    let compute = Arc::new(Pool::new(cores, COMPUTE_QUEUE).context("starting the pool")?);
+    let services =
+        Services { counters: Arc::clone(&counters) as _, compute: Arc::clone(&compute) as _ };
+    let mut watch = Watch::new(path.to_owned(), Vec::new());
+    let (document, Compiled { snapshot, warnings }) = match prepare(path, &services, &mut watch) {
         Ok(prepared) => prepared,
         Err(text) => {
             exit::complain(&text);
@@ -57,7 +57,9 @@ pub(crate) fn run_with(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let telemetry = Telemetry::new(Box::new(std::io::stdout()), Arc::clone(&clock))
         .context("starting the log")?;
+    warn(&telemetry, &document, &warnings);
     telemetry.watch_counter_evictions(move || counters.evictions());
+    telemetry.watch_compute_panics(move || compute.panics());
     let settings = PlaneSettings {
         workers: workers.unwrap_or(cores),
         clock,
@@ -76,16 +78,21 @@ pub(crate) fn run_with(
         .build_local(tokio::runtime::LocalOptions::default())
         .context("starting the runtime")?;
     let gateway = Gateway { path: path.to_owned(), plane, telemetry, services };
-    let code = runtime.block_on(gateway.serve(document, &snapshot, ready));
+    let code = runtime.block_on(gateway.serve(document, &snapshot, watch, ready));
     runtime.shutdown_background();
     code
 }
 
 /// Reads and compiles; the rendered problems where that fails.
-fn prepare(path: &Path, services: &Services) -> Result<(Document, Arc<Snapshot>), String> {
+fn prepare(
+    path: &Path,
+    services: &Services,
+    watch: &mut Watch,
+) -> Result<(Document, Compiled), String> {
     let document = load(path).map_err(|rejected| rejected.to_string())?;
+    watch.refers_to(document.files());
     match compile(&document, services) {
-        Ok(compiled) => Ok((document, compiled.snapshot)),
+        Ok(compiled) => Ok((document, compiled)),
         Err(found) => Err(found.render(&document.sources)),
     }
 }
@@ -107,13 +114,13 @@ impl Gateway {
         self,
         document: Document,
         snapshot: &Snapshot,
+        mut watch: Watch,
         ready: impl FnOnce(&[(Arc<str>, SocketAddr)]),
     ) -> anyhow::Result<ExitCode> {
         let operator = Rc::new(RefCell::new(Operator::default()));
         if let Some(address) = snapshot.admin {
             operator.borrow_mut().open(address).with_context(|| format!("admin on {address}"))?;
         }
-        let files = document.files();
         let mut reloader = Reloader::new(
             self.path.clone(),
             self.services.clone(),
@@ -134,7 +141,6 @@ impl Gateway {
         let mut hangup = signal(SignalKind::hangup()).context("watching signals")?;
         let mut terminate = signal(SignalKind::terminate()).context("watching signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("watching signals")?;
-        let mut watch = Watch::new(self.path.clone(), files);
         self.telemetry.log(
             Level::Info,
             "gateway.ready",
@@ -144,10 +150,10 @@ impl Gateway {
         ready(&self.plane.addresses());
         loop {
             tokio::select! {
-                _ = hangup.recv() => watch.refers_to(reloader.reload()),
+                _ = hangup.recv() => reloader.reload(&mut watch),
                 () = tokio::time::sleep(LOOK) => {
                     if watch.changed() {
-                        watch.refers_to(reloader.reload());
+                        reloader.reload(&mut watch);
                     }
                 }
                 _ = terminate.recv() => break,
@@ -199,14 +205,21 @@ impl Gateway {
             };
             let before = plane.addresses();
             let applied = plane.apply(Arc::clone(snapshot)).map_err(misplaced)?;
-            if moved {
-                operator.borrow_mut().replace(snapshot.admin, opened);
-            }
             let log = |code, name: &str, address: &SocketAddr| {
                 let address = address.to_string();
                 let fields = [("listener", name), ("address", address.as_str())];
                 telemetry.log(Level::Info, code, "a listener changed", &fields);
             };
+            if moved {
+                let closed = operator.borrow().address;
+                operator.borrow_mut().replace(snapshot.admin, opened);
+                let opened = operator.borrow().address;
+                for (code, address) in [("listener.opened", opened), ("listener.closed", closed)] {
+                    if let Some(address) = &address {
+                        log(code, "admin", address);
+                    }
+                }
+            }
             for (name, address) in plane.addresses() {
                 if applied.opened.contains(&name) {
                     log("listener.opened", &name, &address);

@@ -53,7 +53,7 @@ pub(crate) fn head() -> RequestHead {
 /// A client's connection.
 pub(crate) fn downstream(address: &str) -> Downstream {
     let address: IpAddr = address.parse().unwrap();
-    Downstream { peer: (address, 4711).into(), listener: "web".into(), tls: None }
+    Downstream::new((address, 4711).into(), "web".into(), None)
 }
 
 /// A public route.

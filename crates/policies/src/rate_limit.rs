@@ -320,10 +320,13 @@ impl Limiter {
     fn subject<'a>(&self, request: Request<'a>, address: &'a mut String) -> Subject<'a> {
         let text = match (self.per, request.identity) {
             (Per::Consumer, Some(identity)) => &*identity.subject,
-            (Per::Address | Per::Consumer, _) => {
-                *address = network(request.downstream.address());
-                address
-            }
+            (Per::Address | Per::Consumer, _) => match request.downstream.address() {
+                IpAddr::V4(_) => request.downstream.address_text(),
+                IpAddr::V6(whole) => {
+                    *address = network(whole);
+                    address
+                }
+            },
             (Per::Route, _) => &*request.route.name,
             (Per::Global, _) => "",
         };
@@ -401,16 +404,10 @@ impl ResponseRewriter for Limiter {
     }
 }
 
-/// The text of an IPv4 address, or of the first 64 bits of an IPv6 address: whoever has one of
-/// those has them all.
-fn network(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
+/// The text of the first 64 bits of an IPv6 address: whoever has one of those has them all.
+fn network(address: Ipv6Addr) -> String {
+    let [a, b, c, d, ..] = address.segments();
+    format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! Telling connections that no further request may begin: because the gateway ends, or their listener
-//! left the document. A look at a flag for each poll, instead of one more future to poll.
+//! Telling connections that no further request may begin: because the gateway ends, or their
+//! listener left the document. A look at a flag for each poll, instead of one more future to
+//! poll.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

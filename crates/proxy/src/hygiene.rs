@@ -1,10 +1,10 @@
-//! From what the codec read to a head that has one meaning, or a refusal. Everything here is refused
-//! before a route is looked for.
+//! From what the codec read to a head that has one meaning, or a refusal. Everything here is
+//! refused before a route is looked for.
 
 use demilune_core::head::{HostInvalid, Scheme};
 use demilune_core::{Denial, Host, RequestHead, Target};
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use http::header::{ALLOW, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 
 /// The parts of a request that are judged.
 pub(crate) struct Parts {
@@ -37,7 +37,9 @@ pub(crate) fn judge(parts: Parts, scheme: Scheme) -> Result<RequestHead, Box<(De
 fn checked(parts: &Parts, scheme: Scheme) -> Result<(Host, Target), Denial> {
     if parts.method == Method::CONNECT || parts.method == Method::TRACE {
         let public = "this method is not offered";
-        return Err(Denial::new(StatusCode::METHOD_NOT_ALLOWED, "http.method", public));
+        let offered = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        let denial = Denial::new(StatusCode::METHOD_NOT_ALLOWED, "http.method", public);
+        return Err(denial.header(ALLOW, offered));
     }
     framing(&parts.headers, parts.version)?;
     let host = host(&parts.headers, &parts.uri, parts.version, scheme)?;

@@ -1,8 +1,8 @@
-//! The data plane: listeners, TLS, HTTP, routing, bodies, upstreams. It drives core's pipeline and does
-//! not know the name of any policy.
+//! The data plane: listeners, TLS, HTTP, routing, bodies, upstreams. It drives core's pipeline
+//! and does not know the name of any policy.
 //!
-//! Each worker is one thread with its own runtime, its own sockets (`SO_REUSEPORT`) and its own pool of
-//! upstream connections: an exchange never leaves the core it began on.
+//! Each worker is one thread with its own runtime, its own sockets (`SO_REUSEPORT`) and its own
+//! pool of upstream connections: an exchange never leaves the core it began on.
 
 #![warn(missing_docs)]
 
@@ -27,7 +27,8 @@ use demilune_core::Snapshot;
 /// Parsers of outside bytes, for the fuzz targets only.
 #[doc(hidden)]
 pub mod fuzz {
-    /// The length of `body` after the codings that `field` names were undone; `None` where it is refused.
+    /// The length of `body` after the codings that `field` names were undone; `None` where it is
+    /// refused.
     #[must_use]
     pub fn decode(body: &[u8], field: &[u8], limit: u64) -> Option<usize> {
         let body = bytes::Bytes::copy_from_slice(body);

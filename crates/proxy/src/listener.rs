@@ -18,14 +18,14 @@ use tokio_rustls::server::TlsStream;
 use crate::curfew::{CurfewGuard, Curfews};
 use crate::exchange::{Connection, exchange, unparsed};
 use crate::generation::Serving;
-use crate::http::{Protocol, Terms, Watched, serve};
+use crate::http::{Deadlines, Protocol, Terms, Watched, serve};
 use crate::worker::Worker;
 
 /// Connections waiting to be accepted by one worker.
 const BACKLOG: i32 = 1024;
 
-/// Opens `count` sockets on one address, one for each worker. With `exclusive`, fails where somebody else
-/// listens there already, which `SO_REUSEPORT` would otherwise hide.
+/// Opens `count` sockets on one address, one for each worker. With `exclusive`, fails where
+/// somebody else listens there already, which `SO_REUSEPORT` would otherwise hide.
 pub(crate) fn bind(
     address: SocketAddr,
     count: usize,
@@ -156,8 +156,7 @@ async fn converse(
     peer: SocketAddr,
     curfew: CurfewGuard,
 ) {
-    let mut downstream =
-        Downstream { peer, listener: Arc::clone(&serving.listener.name), tls: None };
+    let mut downstream = Downstream::new(peer, Arc::clone(&serving.listener.name), None);
     let Some(tls) = &serving.tls else {
         return speak(worker, &serving, downstream, Protocol::Http1, stream, curfew).await;
     };
@@ -201,7 +200,9 @@ async fn speak<T>(
 {
     let limits = serving.listener.limits;
     let clock = Arc::clone(&worker.shared.clock);
-    let (io, progress) = Watched::new(stream, Arc::clone(&clock), limits.idle, limits.head);
+    let head = (protocol == Protocol::Http1).then_some(limits.head);
+    let deadlines = Deadlines { idle: limits.idle, head, write: limits.write_idle };
+    let (io, progress) = Watched::new(stream, Arc::clone(&clock), deadlines);
     let connection = Rc::new(Connection { downstream, limits });
     let terms = Terms {
         protocol,

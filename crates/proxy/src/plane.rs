@@ -83,10 +83,15 @@ impl Plane {
         let generation = Generation::prepare(snapshot, Some(&self.shared.generation.load()))?;
         let opening = self.open(&generation.snapshot)?;
         self.shared.generation.store(Arc::new(generation));
-        Ok(opening.commit(self))
+        let applied = opening.commit(self);
+        for worker in &self.workers {
+            let _ = worker.send(Command::Refresh);
+        }
+        Ok(applied)
     }
 
-    /// Each listener with the address it really has (where the document says port 0, the kernel chose).
+    /// Each listener with the address it really has (where the document says port 0, the kernel
+    /// chose).
     #[must_use]
     pub fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
         let bound = lock(&self.bound);
@@ -111,8 +116,8 @@ impl Plane {
         &self.shared.telemetry
     }
 
-    /// Stops accepting, lets open exchanges end for at most `deadline`, and waits for the workers' end.
-    /// Returns how many of them did not end well.
+    /// Stops accepting, lets open exchanges end for at most `deadline`, and waits for the
+    /// workers' end. Returns how many of them did not end well.
     pub fn drain(&self, deadline: Duration) -> usize {
         for worker in &self.workers {
             let _ = worker.send(Command::Drain(deadline));
@@ -122,7 +127,8 @@ impl Plane {
         ended.filter(|result| !matches!(result, Ok(Ok(())))).count()
     }
 
-    /// Opens the sockets that `snapshot` needs and that are not open; nothing is accepted on them yet.
+    /// Opens the sockets that `snapshot` needs and that are not open; nothing is accepted on them
+    /// yet.
     fn open(&self, snapshot: &Snapshot) -> Result<Opening, Vec<Problem>> {
         let bound = lock(&self.bound);
         let mut opening = Opening::default();

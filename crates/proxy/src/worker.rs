@@ -43,8 +43,11 @@ impl Shared {
 pub(crate) enum Command {
     /// Accept connections here, for the listener of this name.
     Listen { name: Arc<str>, address: SocketAddr, socket: std::net::TcpListener },
-    /// Stop accepting for the listener of this name and address; its connections finish what they do.
+    /// Stop accepting for the listener of this name and address; its connections finish what they
+    /// do.
     Unlisten { name: Arc<str>, address: SocketAddr },
+    /// Another generation is in force.
+    Refresh,
     /// Stop accepting; end when all connections have, at the latest after this time.
     Drain(Duration),
 }
@@ -81,17 +84,6 @@ impl Tasks {
         while self.count() > 0 {
             self.0.ended.notified().await;
         }
-    }
-}
-
-impl<F> hyper::rt::Executor<F> for Tasks
-where
-    F: Future + 'static,
-{
-    fn execute(&self, future: F) {
-        self.spawn(async move {
-            future.await;
-        });
     }
 }
 
@@ -132,8 +124,8 @@ impl Worker {
         }
     }
 
-    /// The generation in force. Looks at the shared one; copies it only after it has changed, so that
-    /// workers do not contend for its reference count.
+    /// The generation in force. Looks at the shared one; copies it only after it has changed, so
+    /// that workers do not contend for its reference count.
     pub(crate) fn generation(&self) -> Rc<Arc<Generation>> {
         let current = self.shared.generation.load();
         let mut mine = self.generation.borrow_mut();
@@ -144,7 +136,8 @@ impl Worker {
         Rc::clone(&mine)
     }
 
-    /// A fresh id: a counter under two keyed hashes, so that ids of different processes do not meet.
+    /// A fresh id: a counter under two keyed hashes, so that ids of different processes do not
+    /// meet.
     pub(crate) fn next_id(&self) -> RequestId {
         let (high, low, counter) = &self.ids;
         let number = counter.get().wrapping_add(1);
@@ -197,6 +190,8 @@ async fn obey(shared: Arc<Shared>, mut commands: mpsc::UnboundedReceiver<Command
                     worker.background.spawn(accepting.end());
                 }
             }
+            // Lets go of what only the generation before needed, requests or not.
+            Some(Command::Refresh) => drop(worker.generation()),
             Some(Command::Drain(deadline)) => break deadline,
             None => break Duration::ZERO,
         }

@@ -2,174 +2,120 @@
 
 use std::borrow::Cow;
 
+use demilune_core::consumer::Identity;
 use demilune_core::record::{Attempt, Record};
 use demilune_core::trail::{Finding, Step, Trail};
-use serde::ser::SerializeSeq as _;
-use serde::{Serialize, Serializer};
 
-use crate::events::Names;
-use crate::recorder::Scrubbed;
-use crate::redact::redact;
+use crate::json::{Json, Outside};
+use crate::recorder::Shared;
 use crate::stamp::micros;
-use crate::verdict::{refusal, words};
+use crate::verdict::words;
 
 /// Everything that is known of an exchange. What is empty is left out.
-#[derive(Serialize)]
-pub(crate) struct Line<'a> {
-    kind: &'static str,
-    time: &'a str,
-    request_id: &'a str,
-    listener: &'a str,
-    client: &'a str,
-    port: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tls: Option<&'static str>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    method: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    host: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    path: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    version: &'static str,
-    status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    route: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    consumer: Option<&'a str>,
-    #[serde(skip_serializing_if = "Names::is_empty")]
-    proved_by: Names<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'static str>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    reason: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Steps::is_empty")]
-    trail: Steps<'a>,
-    #[serde(skip_serializing_if = "Findings::is_empty")]
-    findings: Findings<'a>,
-    #[serde(skip_serializing_if = "is_zero")]
-    findings_dropped: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream: Option<Upstream<'a>>,
-    received: u64,
-    sent: u64,
-    end: &'static str,
-    duration_us: u64,
-    admitted_us: u64,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    user_agent: &'a str,
+pub(crate) fn write(line: &mut Json<'_>, record: &Record<'_>, shared: &Shared<'_>) {
+    line.safe(br#"{"kind":"access","time":""#, shared.time);
+    line.display(br#","request_id":""#, &record.id);
+    client(line, record, shared);
+    line.number(br#","status":"#, record.status.into());
+    if let Some(route) = record.route {
+        line.text(br#","route":""#, route);
+    }
+    if let Some(consumer) = &shared.consumer {
+        line.outside(br#","consumer":""#, consumer);
+    }
+    if let Some(identity) = record.identity {
+        proved_by(line, identity);
+    }
+    if let Some(refusal) = &shared.refusal {
+        line.word(br#","code":""#, refusal.code);
+        line.known(br#","reason":""#, &Outside::new(refusal.reason));
+    }
+    steps(line, record.trail.steps());
+    findings(line, record.trail);
+    if let Some(attempt) = &record.attempt {
+        upstream(line, attempt);
+    }
+    line.number(br#","received":"#, record.received);
+    line.number(br#","sent":"#, record.sent);
+    line.word(br#","end":""#, record.end.name());
+    line.number(br#","duration_us":"#, micros(record.duration));
+    line.number(br#","admitted_us":"#, micros(record.admitted_after));
+    line.known(br#","user_agent":""#, &shared.user_agent);
+    line.raw(b"}");
 }
 
-impl<'a> Line<'a> {
-    pub(crate) fn new(record: &Record<'a>, scrubbed: &'a Scrubbed<'a>) -> Self {
-        let refusal = refusal(record.trail);
-        let proved_by = record.identity.map(|it| it.proved_by.as_slice()).unwrap_or_default();
-        Self {
-            kind: "access",
-            time: scrubbed.time,
-            request_id: scrubbed.request_id,
-            listener: &record.downstream.listener,
-            client: scrubbed.client,
-            port: record.downstream.peer.port(),
-            tls: record.downstream.tls.as_ref().map(|tls| tls.version),
-            method: &scrubbed.method,
-            host: &scrubbed.host,
-            path: &scrubbed.path,
-            version: record.version,
-            status: record.status,
-            route: record.route,
-            consumer: scrubbed.consumer.as_deref(),
-            proved_by: Names(proved_by),
-            code: refusal.map(|it| it.code),
-            reason: redact(refusal.map(|it| it.reason).unwrap_or_default()),
-            trail: Steps(record.trail.steps()),
-            findings: Findings(record.trail),
-            findings_dropped: record.trail.findings_dropped(),
-            upstream: record.attempt.as_ref().map(Upstream::new),
-            received: record.received,
-            sent: record.sent,
-            end: record.end.name(),
-            duration_us: micros(record.duration),
-            admitted_us: micros(record.admitted_after),
-            user_agent: &scrubbed.user_agent,
-        }
+fn client(line: &mut Json<'_>, record: &Record<'_>, shared: &Shared<'_>) {
+    let downstream = record.downstream;
+    line.text(br#","listener":""#, &downstream.listener);
+    line.safe(br#","client":""#, downstream.address_text());
+    line.number(br#","port":"#, downstream.peer.port().into());
+    if let Some(tls) = &downstream.tls {
+        line.word(br#","tls":""#, tls.version);
+    }
+    line.known(br#","method":""#, &shared.method);
+    line.known(br#","host":""#, &shared.host);
+    line.known(br#","path":""#, &shared.path);
+    if !record.version.is_empty() {
+        line.word(br#","version":""#, record.version);
     }
 }
 
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
-#[derive(Serialize)]
-struct Upstream<'a> {
-    name: &'a str,
-    endpoint: &'a str,
-    attempts: u32,
-    head_us: u64,
-}
-
-impl<'a> Upstream<'a> {
-    fn new(attempt: &Attempt<'a>) -> Self {
-        Self {
-            name: attempt.upstream,
-            endpoint: attempt.endpoint,
-            attempts: attempt.attempts,
-            head_us: micros(attempt.head_after),
-        }
+/// The authenticators.
+pub(crate) fn proved_by(line: &mut Json<'_>, identity: &Identity) {
+    if !identity.proved_by.is_empty() {
+        line.texts(br#","proved_by":"#, identity.proved_by.iter().map(|name| &**name));
     }
 }
 
-struct Steps<'a>(&'a [Step]);
+fn steps(line: &mut Json<'_>, steps: &[Step]) {
+    let Some((first, rest)) = steps.split_first() else { return };
+    line.raw(br#","trail":["#);
+    step(line, first);
+    for each in rest {
+        line.raw(b",");
+        step(line, each);
+    }
+    line.raw(b"]");
+}
 
-impl Steps<'_> {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
+fn step(line: &mut Json<'_>, step: &Step) {
+    let (verdict, code) = words(&step.verdict);
+    match &step.policy {
+        Cow::Borrowed(policy) => line.word(br#"{"policy":""#, policy),
+        Cow::Owned(name) => line.text(br#"{"policy":""#, name),
+    }
+    line.word(br#","stage":""#, step.stage.name());
+    line.word(br#","verdict":""#, verdict);
+    if !code.is_empty() {
+        line.word(br#","code":""#, code);
+    }
+    line.number(br#","us":"#, micros(step.duration));
+    line.raw(b"}");
+}
+
+fn findings(line: &mut Json<'_>, trail: &Trail) {
+    for (at, Finding { policy, code, text }) in trail.findings().iter().enumerate() {
+        if at == 0 {
+            line.word(br#","findings":[{"policy":""#, policy);
+        } else {
+            line.word(br#",{"policy":""#, policy);
+        }
+        line.word(br#","code":""#, code);
+        line.known(br#","text":""#, &Outside::new(text));
+        line.raw(b"}");
+    }
+    if !trail.findings().is_empty() {
+        line.raw(b"]");
+    }
+    if trail.findings_dropped() > 0 {
+        line.number(br#","findings_dropped":"#, trail.findings_dropped().into());
     }
 }
 
-impl Serialize for Steps<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Entry<'a> {
-            policy: &'a str,
-            stage: &'static str,
-            verdict: &'static str,
-            #[serde(skip_serializing_if = "str::is_empty")]
-            code: &'static str,
-            us: u64,
-        }
-        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
-        for step in self.0 {
-            let (verdict, code) = words(&step.verdict);
-            let (stage, us) = (step.stage.name(), micros(step.duration));
-            list.serialize_element(&Entry { policy: &step.policy, stage, verdict, code, us })?;
-        }
-        list.end()
-    }
-}
-
-struct Findings<'a>(&'a Trail);
-
-impl Findings<'_> {
-    fn is_empty(&self) -> bool {
-        self.0.findings().is_empty()
-    }
-}
-
-impl Serialize for Findings<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Entry<'a> {
-            policy: &'static str,
-            code: &'static str,
-            #[serde(skip_serializing_if = "str::is_empty")]
-            text: Cow<'a, str>,
-        }
-        let findings = self.0.findings();
-        let mut list = serializer.serialize_seq(Some(findings.len()))?;
-        for Finding { policy, code, text } in findings {
-            list.serialize_element(&Entry { policy, code, text: redact(text) })?;
-        }
-        list.end()
-    }
+fn upstream(line: &mut Json<'_>, attempt: &Attempt<'_>) {
+    line.text(br#","upstream":{"name":""#, attempt.upstream);
+    line.text(br#","endpoint":""#, attempt.endpoint);
+    line.number(br#","attempts":"#, attempt.attempts.into());
+    line.number(br#","head_us":"#, micros(attempt.head_after));
+    line.raw(b"}");
 }

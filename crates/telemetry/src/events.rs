@@ -6,11 +6,10 @@
 use demilune_core::record::Record;
 use demilune_core::stage::Stage;
 use demilune_core::trail::StepVerdict;
-use serde::Serialize;
-use serde::ser::SerializeSeq as _;
 
-use crate::recorder::Scrubbed;
-use crate::redact::redact;
+use crate::access::proved_by;
+use crate::json::{Json, Outside};
+use crate::recorder::Shared;
 use crate::verdict::refusal;
 
 /// The type of the event that a credential was accepted.
@@ -56,75 +55,34 @@ pub fn events<'a>(record: &Record<'a>) -> impl Iterator<Item = Event<'a>> {
 }
 
 /// An event's line.
-#[derive(Serialize)]
-pub(crate) struct Line<'a> {
-    kind: &'static str,
-    #[serde(rename = "type")]
-    name: &'static str,
-    time: &'a str,
-    request_id: &'a str,
-    client: &'a str,
-    listener: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    route: Option<&'a str>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    host: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    method: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    path: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    policy: &'a str,
-    stage: &'static str,
-    status: u16,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    reason: std::borrow::Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    consumer: Option<&'a str>,
-    #[serde(skip_serializing_if = "Names::is_empty")]
-    proved_by: Names<'a>,
-}
-
-impl<'a> Line<'a> {
-    pub(crate) fn new(event: &Event<'a>, record: &Record<'a>, scrubbed: &'a Scrubbed<'a>) -> Self {
-        let success = event.name == AUTH_SUCCEEDED;
-        let identity = record.identity.filter(|_| success);
-        Self {
-            kind: "event",
-            name: event.name,
-            time: scrubbed.time,
-            request_id: scrubbed.request_id,
-            client: scrubbed.client,
-            listener: &record.downstream.listener,
-            route: record.route,
-            host: &scrubbed.host,
-            method: &scrubbed.method,
-            path: &scrubbed.path,
-            policy: event.policy,
-            stage: event.stage.name(),
-            status: record.status,
-            reason: redact(event.reason),
-            consumer: scrubbed.consumer.as_deref(),
-            proved_by: Names(identity.map(|it| it.proved_by.as_slice()).unwrap_or_default()),
-        }
+pub(crate) fn write(
+    line: &mut Json<'_>,
+    event: &Event<'_>,
+    record: &Record<'_>,
+    shared: &Shared<'_>,
+) {
+    line.word(br#"{"kind":"event","type":""#, event.name);
+    line.safe(br#","time":""#, shared.time);
+    line.display(br#","request_id":""#, &record.id);
+    line.safe(br#","client":""#, record.downstream.address_text());
+    line.text(br#","listener":""#, &record.downstream.listener);
+    if let Some(route) = record.route {
+        line.text(br#","route":""#, route);
     }
-}
-
-/// Authenticators' names, as a list.
-pub(crate) struct Names<'a>(pub(crate) &'a [std::sync::Arc<str>]);
-
-impl Names<'_> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    line.known(br#","host":""#, &shared.host);
+    line.known(br#","method":""#, &shared.method);
+    line.known(br#","path":""#, &shared.path);
+    if !event.policy.is_empty() {
+        line.text(br#","policy":""#, event.policy);
     }
-}
-
-impl Serialize for Names<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
-        for name in self.0 {
-            list.serialize_element(&**name)?;
-        }
-        list.end()
+    line.word(br#","stage":""#, event.stage.name());
+    line.number(br#","status":"#, record.status.into());
+    line.known(br#","reason":""#, &Outside::new(event.reason));
+    if let Some(consumer) = &shared.consumer {
+        line.outside(br#","consumer":""#, consumer);
     }
+    if let Some(identity) = record.identity.filter(|_| event.name == AUTH_SUCCEEDED) {
+        proved_by(line, identity);
+    }
+    line.raw(b"}");
 }

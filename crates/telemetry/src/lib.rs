@@ -16,11 +16,13 @@
 
 mod access;
 mod events;
+mod json;
 mod lock;
 mod log;
 mod metrics;
 mod recorder;
 mod redact;
+mod scan;
 mod stamp;
 mod telemetry;
 mod verdict;

@@ -1,16 +1,15 @@
 //! One worker's way to tell of its exchanges.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use demilune_core::record::Record;
 
+use crate::json::Outside;
 use crate::metrics::Cells;
-use crate::redact::redact;
 use crate::stamp::Stamp;
 use crate::telemetry::Telemetry;
+use crate::verdict::{Refusal, refusal};
 use crate::writer::Buffer;
 use crate::{access, events};
 
@@ -30,8 +29,6 @@ pub struct Recorder {
 struct Own {
     cells: Cells,
     stamp: Stamp,
-    request_id: String,
-    client: String,
 }
 
 impl Recorder {
@@ -43,51 +40,42 @@ impl Recorder {
     /// wait and does not fail.
     pub fn record(&self, record: &Record<'_>) {
         let mut own = self.own.borrow_mut();
-        let Own { cells, stamp, request_id, client } = &mut *own;
-        cells.count(self.telemetry.metrics(), record);
-        request_id.clear();
-        client.clear();
-        // Writing to a string does not fail.
-        let _ = write!(request_id, "{}", record.id);
-        let _ = write!(client, "{}", record.downstream.address());
-        let time = stamp.text(record.started.wall);
-        let scrubbed = Scrubbed::new(record, time, request_id, client);
+        let Own { cells, stamp } = &mut *own;
+        let shared = Shared::new(record, stamp.text(record.started.wall));
+        cells.count(self.telemetry.metrics(), record, shared.refusal.as_ref());
         self.buffer.append(|lines| {
-            lines.push(&access::Line::new(record, &scrubbed));
+            lines.write(|line| access::write(line, record, &shared));
             for event in events::events(record) {
-                lines.push(&events::Line::new(&event, record, &scrubbed));
+                lines.write(|line| events::write(line, &event, record, &shared));
             }
         });
     }
 }
 
-/// What the lines of one exchange have in common, as text; what came from outside is redacted.
-pub(crate) struct Scrubbed<'a> {
+/// What the lines of one exchange have in common; what came from outside is redacted.
+pub(crate) struct Shared<'a> {
     pub(crate) time: &'a str,
-    pub(crate) request_id: &'a str,
-    pub(crate) client: &'a str,
-    pub(crate) method: Cow<'a, str>,
-    pub(crate) host: Cow<'a, str>,
-    pub(crate) path: Cow<'a, str>,
-    pub(crate) user_agent: Cow<'a, str>,
-    pub(crate) consumer: Option<Cow<'a, str>>,
+    pub(crate) method: Outside<'a>,
+    pub(crate) host: Outside<'a>,
+    pub(crate) path: Outside<'a>,
+    pub(crate) user_agent: Outside<'a>,
+    pub(crate) consumer: Option<Outside<'a>>,
+    pub(crate) refusal: Option<Refusal<'a>>,
 }
 
-impl<'a> Scrubbed<'a> {
-    fn new(record: &Record<'a>, time: &'a str, request_id: &'a str, client: &'a str) -> Self {
-        // The query is not part of the record; should one come along with a path as received, it
-        // still is not written.
-        let path = record.path.split('?').next().unwrap_or_default();
+impl<'a> Shared<'a> {
+    fn new(record: &Record<'a>, time: &'a str) -> Self {
         Self {
             time,
-            request_id,
-            client,
-            method: redact(record.method),
-            host: redact(record.host),
-            path: redact(path),
-            user_agent: redact(beginning(record.user_agent, USER_AGENT_LIMIT)),
+            method: Outside::new(record.method),
+            host: Outside::new(record.host),
+            // The query is not part of the record; should one come along with a path as received,
+            // it still is not written.
+            path: Outside::path(record.path),
+            user_agent: Outside::new(beginning(record.user_agent, USER_AGENT_LIMIT)),
             // A subject comes from a token.
-            consumer: record.identity.map(|identity| redact(&identity.subject)),
+            consumer: record.identity.map(|identity| Outside::new(&identity.subject)),
+            refusal: refusal(record.trail),
         }
     }
 }

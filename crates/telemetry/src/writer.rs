@@ -15,6 +15,7 @@ use demilune_core::time::Clock;
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 
+use crate::json::Json;
 use crate::lock::lock;
 use crate::log::{Level, Line};
 use crate::stamp::Stamp;
@@ -66,6 +67,16 @@ impl Buffer {
 }
 
 impl Lines {
+    /// Adds the line that `write` writes, or drops it where there is no room.
+    pub(crate) fn write(&mut self, write: impl FnOnce(&mut Json<'_>)) {
+        if self.bytes.len() < self.limit {
+            write(&mut Json::new(&mut self.bytes));
+            self.bytes.push(b'\n');
+        } else {
+            self.dropped += 1;
+        }
+    }
+
     /// Adds one line, or drops it where there is no room.
     pub(crate) fn push(&mut self, line: &impl Serialize) {
         let start = self.bytes.len();

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 /// A certificate authority that nobody else trusts.
 pub struct Authority {
@@ -15,7 +16,11 @@ impl Authority {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "each one is different")]
     pub fn new() -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("test authority {}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        // OpenSSL takes a certificate for self-signed whose issuer has the same name.
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         Self { issuer: CertifiedIssuer::self_signed(params, key).unwrap() }

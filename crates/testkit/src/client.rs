@@ -1,8 +1,14 @@
-//! A client for plain HTTP/1.1 whose every byte a test decides.
+//! A client for HTTP/1.1 whose every byte a test decides.
 
 use std::net::{SocketAddr, TcpStream};
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, NamedGroup, RootCertStore, StreamOwned};
+
+use crate::certificate::Authority;
 use crate::wire::Wire;
 
 /// An answer.
@@ -69,6 +75,28 @@ impl Client {
     #[must_use]
     pub fn connect(address: SocketAddr) -> Self {
         Self { wire: Wire::new(TcpStream::connect(address).unwrap()) }
+    }
+
+    /// Connects by TLS to the server `name`, whom `authority` vouches for. Gives the group that keys were
+    /// exchanged in, too.
+    #[must_use]
+    pub fn connect_tls(
+        address: SocketAddr,
+        name: &str,
+        authority: &Authority,
+    ) -> (Self, NamedGroup) {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let mut session = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut tcp = TcpStream::connect(address).unwrap();
+        while session.is_handshaking() {
+            session.complete_io(&mut tcp).unwrap();
+        }
+        let group = session.negotiated_key_exchange_group().unwrap().name();
+        let wire = Wire::over(tcp, |tcp| Box::new(StreamOwned::new(session, tcp)));
+        (Self { wire }, group)
     }
 
     /// Sends `GET path` and reads the answer.

@@ -12,12 +12,15 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::client::{Client, Reply};
+use crate::document::PEPPER;
 use crate::patience::{PATIENCE, eventually};
 
-/// A gateway to be started: `exe` is `env!("CARGO_BIN_EXE_demilune")`.
+/// A gateway to be started: `exe` is `env!("CARGO_BIN_EXE_demilune")`. Its folder holds the file `pepper`, which a
+/// [`Document`](crate::Document) names.
 #[must_use]
 pub fn gateway(exe: &str) -> GatewayBuilder {
     let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("pepper"), PEPPER).unwrap();
     let document = folder.path().join("demilune.yaml");
     GatewayBuilder { exe: exe.into(), folder, document, config: None, env: Vec::new() }
 }
@@ -111,7 +114,8 @@ impl GatewayBuilder {
             let output = Arc::clone(&output);
             std::thread::spawn(move || {
                 for line in BufReader::new(reader).lines().map_while(Result::ok) {
-                    output.lines.lock().unwrap().push(line);
+                    let parsed = serde_json::from_str(&line).ok();
+                    output.lines.lock().unwrap().push(Line { text: line, parsed });
                     output.more.notify_all();
                 }
             })
@@ -123,8 +127,14 @@ impl GatewayBuilder {
 
 #[derive(Default)]
 struct Output {
-    lines: Mutex<Vec<String>>,
+    lines: Mutex<Vec<Line>>,
     more: Condvar,
+}
+
+struct Line {
+    text: String,
+    /// What it says, where it is JSON.
+    parsed: Option<Value>,
 }
 
 /// A running gateway. It is killed when dropped.
@@ -225,35 +235,51 @@ impl Gateway {
     /// The first `count` lines that are as wanted, waited for.
     pub fn wait_many(&self, count: usize, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
         let deadline = Instant::now() + PATIENCE;
+        let (mut found, mut looked_at) = (Vec::new(), 0);
         let mut lines = self.output.lines.lock().unwrap();
         loop {
-            let found: Vec<Value> = lines
-                .iter()
-                .filter_map(|line| serde_json::from_str(line).ok())
-                .filter(&wanted)
-                .take(count)
-                .collect();
+            let new = lines[looked_at..].iter().filter_map(|line| line.parsed.as_ref());
+            found.extend(new.filter(|line| wanted(line)).take(count - found.len()).cloned());
+            looked_at = lines.len();
             if found.len() == count {
                 return found;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "no such line in\n{}", lines.join("\n"));
+            if left.is_zero() {
+                drop(lines);
+                panic!("no such line in\n{}", self.printed());
+            }
             lines = self.output.more.wait_timeout(lines, left).unwrap().0;
         }
+    }
+
+    /// The line of the access log for the first exchange with this path, waited for.
+    pub fn access(&self, path: &str) -> Value {
+        self.wait(|line| line["kind"] == "access" && line["path"] == path)
+    }
+
+    /// Ends it, and gives every line that it has written.
+    #[must_use]
+    pub fn stop(mut self) -> Vec<Value> {
+        self.signal("TERM");
+        assert_eq!(self.ended(), Some(0), "{}", self.printed());
+        self.lines(|_| true)
     }
 
     /// All lines so far that are as wanted.
     #[must_use]
     pub fn lines(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
         let lines = self.output.lines.lock().unwrap();
-        let parsed = lines.iter().filter_map(|line| serde_json::from_str(line).ok());
-        parsed.filter(wanted).collect()
+        let parsed = lines.iter().filter_map(|line| line.parsed.as_ref());
+        parsed.filter(|line| wanted(line)).cloned().collect()
     }
 
     /// Everything it has printed so far.
     #[must_use]
     pub fn printed(&self) -> String {
-        self.output.lines.lock().unwrap().join("\n")
+        let lines = self.output.lines.lock().unwrap();
+        let texts: Vec<&str> = lines.iter().map(|line| &*line.text).collect();
+        texts.join("\n")
     }
 
     /// Waits for its end and for all it has printed; its exit code.

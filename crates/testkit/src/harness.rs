@@ -9,8 +9,9 @@ use demilune_backends::{MemoryCounters, Pool, TestClock};
 use demilune_config::explain::{Explanation, Question, explain};
 use demilune_config::{Compiled, Document, Services, compile, load_text};
 use demilune_core::{Clock, Moment};
-use demilune_identity::{ApiKey, PasswordHash, Pepper};
 use http::HeaderMap;
+
+use crate::document::{PEPPER, callers};
 
 /// The API key of the consumer `alice`.
 pub const ALICE_KEY: &str = "dml_test_k5hwFoe4Jp8ud3oC8vWHSLqpHuSIDa_0kGPbv";
@@ -18,8 +19,6 @@ pub const ALICE_KEY: &str = "dml_test_k5hwFoe4Jp8ud3oC8vWHSLqpHuSIDa_0kGPbv";
 pub const ALICE_PASSWORD: &str = "correct-horse-battery-staple";
 /// The API key of the consumer `bob`.
 pub const BOB_KEY: &str = "dml_test_HJs2RHQkB80ueNHSjDvfTgQDvizFQl_1i7ced";
-
-const PEPPER: &[u8] = b"an example pepper, of more than thirty-two bytes";
 
 /// Runs a route's policies on one request.
 ///
@@ -165,7 +164,7 @@ fn folder() -> PathBuf {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        for (name, bytes) in [("pepper", PEPPER), ("chain", b"-"), ("key", b"-")] {
+        for (name, bytes) in [("pepper", PEPPER), ("chain", "-"), ("key", "-")] {
             std::fs::write(folder.path().join(name), bytes).unwrap();
         }
         folder
@@ -174,17 +173,13 @@ fn folder() -> PathBuf {
 }
 
 fn document(policies: &str) -> String {
-    static PASSWORD: OnceLock<String> = OnceLock::new();
-    let pepper = Pepper::new(1, PEPPER).unwrap();
-    let hash = |key: &str| ApiKey::parse(key).unwrap().digest(&pepper).to_string();
-    let password = PASSWORD.get_or_init(|| PasswordHash::create(ALICE_PASSWORD).unwrap());
+    static CALLERS: OnceLock<String> = OnceLock::new();
+    let callers = CALLERS.get_or_init(callers);
     let identity =
         if policies.contains("authenticate:") { "" } else { "    public: for the test\n" };
     let policies: String = policies.lines().map(|line| format!("    {line}\n")).collect();
     format!(
         "version: 1
-secrets:
-  pepper: {{ file: pepper }}
 listeners:
   plain: {{ address: 127.0.0.1:80 }}
   secure:
@@ -192,24 +187,10 @@ listeners:
     tls: {{ certificates: [{{ chain: chain, key: key }}] }}
 upstreams:
   origin: {{ endpoints: [\"http://127.0.0.1:9\"] }}
-consumers:
-  alice:
-    groups: [gold]
-    credentials:
-      - api_key: {{ hash: \"{}\" }}
-      - basic: {{ user: alice, password_hash: \"{password}\" }}
-  bob:
-    credentials:
-      - api_key: {{ hash: \"{}\" }}
-authenticators:
-  keys: {{ key_auth: {{ pepper: pepper }} }}
-  passwords: {{ basic_auth: {{}} }}
-routes:
+{callers}routes:
   all:
     match: {{ path: /** }}
     upstream: origin
-{identity}{policies}",
-        hash(ALICE_KEY),
-        hash(BOB_KEY)
+{identity}{policies}"
     )
 }

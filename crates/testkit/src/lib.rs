@@ -5,24 +5,28 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::string_slice,
+    clippy::disallowed_methods,
     reason = "this crate is for tests only: what goes wrong in it must stop the test"
 )]
 
 mod certificate;
 mod client;
+mod document;
 mod gateway;
 mod harness;
 mod nginx;
 mod origin;
 mod patience;
 mod peer;
+mod wire;
 
 pub use certificate::Authority;
 pub use client::{Client, Reply};
-pub use gateway::{Gateway, gateway};
+pub use document::Document;
+pub use gateway::{Gateway, GatewayBuilder, gateway};
 pub use harness::{ALICE_KEY, ALICE_PASSWORD, BOB_KEY, Harness, check};
 pub use nginx::Nginx;
-pub use origin::{Origin, Seen};
+pub use origin::{Conversation, Origin, Seen};
 pub use patience::eventually;
 pub use peer::peer;
+pub use wire::Wire;

@@ -2,13 +2,11 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::time::Instant;
 
+use crate::patience::PATIENCE;
 use crate::wire::Wire;
-
-/// The longest that a test waits for something to reach an origin.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A request as an origin received it.
 #[derive(Debug, Clone)]
@@ -84,6 +82,21 @@ impl Origin {
         })
     }
 
+    /// Answers requests for `/slow` only when the sender is dropped; all others at once, with `hello`.
+    #[must_use]
+    pub fn held() -> (Self, mpsc::Sender<()>) {
+        let (gate, opened) = mpsc::channel::<()>();
+        let opened = Mutex::new(opened);
+        let origin = Self::answering(move |seen| {
+            if seen.line.contains(" /slow") {
+                // An error: nobody holds the gate shut any more.
+                let _ = opened.lock().unwrap().recv();
+            }
+            b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_vec()
+        });
+        (origin, gate)
+    }
+
     /// Answers every request with its own body.
     #[must_use]
     pub fn echo() -> Self {
@@ -114,7 +127,7 @@ impl Origin {
     pub fn talking(talk: impl Fn(&Seen, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
         Self::conversing(move |conversation| {
             while let Some(seen) = conversation.request() {
-                if !talk(&seen, conversation.stream()) {
+                if !talk(&seen, conversation.tcp()) {
                     return;
                 }
             }

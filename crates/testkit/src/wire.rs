@@ -2,35 +2,55 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
 
-/// The longest that a test waits for bytes.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::patience::PATIENCE;
+
+/// Bytes both ways, in clear or under TLS.
+pub(crate) trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
 
 /// One end of a connection.
 pub struct Wire {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Box<dyn Stream>>,
+    tcp: TcpStream,
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        let _ = stream.set_read_timeout(Some(PATIENCE));
-        let _ = stream.set_nodelay(true);
-        Self { reader: BufReader::new(stream) }
+    pub(crate) fn new(tcp: TcpStream) -> Self {
+        Self::over(tcp, |tcp| Box::new(tcp))
     }
 
-    pub(crate) fn stream(&mut self) -> &mut TcpStream {
-        self.reader.get_mut()
+    /// What `over` makes of a TCP connection.
+    pub(crate) fn over(tcp: TcpStream, over: impl FnOnce(TcpStream) -> Box<dyn Stream>) -> Self {
+        // What these fail for, the next read or write fails for too.
+        let _ = tcp.set_read_timeout(Some(PATIENCE));
+        let _ = tcp.set_write_timeout(Some(PATIENCE));
+        let _ = tcp.set_nodelay(true);
+        let stream = over(tcp.try_clone().unwrap());
+        Self { reader: BufReader::new(stream), tcp }
+    }
+
+    /// The connection below.
+    pub(crate) fn tcp(&mut self) -> &mut TcpStream {
+        &mut self.tcp
+    }
+
+    /// The port at this end.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.tcp.local_addr().unwrap().port()
     }
 
     /// Sends bytes; what the other end does not take is lost.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.stream().write_all(bytes.as_ref());
+        self.sends(bytes);
     }
 
     /// Sends bytes; false where the other end does not take them all.
     pub fn sends(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.stream().write_all(bytes.as_ref()).is_ok()
+        let stream = self.reader.get_mut();
+        stream.write_all(bytes.as_ref()).and_then(|()| stream.flush()).is_ok()
     }
 
     /// Sends one chunk of a chunked body; an empty one is its end.
@@ -106,6 +126,6 @@ impl Wire {
 
     /// Says that nothing more will be sent; reading goes on.
     pub fn finish(&mut self) {
-        let _ = self.stream().shutdown(Shutdown::Write);
+        let _ = self.tcp.shutdown(Shutdown::Write);
     }
 }

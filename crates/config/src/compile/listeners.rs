@@ -35,6 +35,7 @@ impl Compiler<'_> {
                 .cloned()
                 .collect();
             let (index, shadowed) = RouteIndex::build(&served);
+            self.warn_of_public_beside(&index, &served);
             for Shadowed { route, by } in shadowed {
                 never.entry(route).or_insert((0, by)).0 += 1;
             }
@@ -117,6 +118,7 @@ impl Compiler<'_> {
             ("handshake", config.handshake),
             ("head", config.head),
             ("body_idle", config.body_idle),
+            ("write_idle", config.write_idle),
             ("idle", config.idle),
         ] {
             if period.0.is_zero() {
@@ -137,6 +139,7 @@ impl Compiler<'_> {
             handshake: config.handshake.0,
             head: config.head.0,
             body_idle: config.body_idle.0,
+            write_idle: config.write_idle.0,
             idle: config.idle.0,
             head_size: usize::try_from(config.head_size.0).unwrap_or(usize::MAX),
         }

@@ -1,6 +1,7 @@
 //! From what was written to what it means: names resolved, files read, policies built, routes
 //! indexed.
 
+mod beside;
 mod consumers;
 mod files;
 mod listeners;
@@ -35,6 +36,8 @@ pub struct Services {
 pub struct Compiled {
     /// What it means.
     pub snapshot: Arc<Snapshot>,
+    /// What may not be meant as it is written.
+    pub warnings: Diagnostics,
 }
 
 /// Compiles a document.
@@ -52,7 +55,7 @@ pub fn compile(document: &Document, services: &Services) -> Result<Compiled, Dia
     compiler.check_secrets();
     compiler.fill_directory();
     let upstreams = compiler.upstreams();
-    let routes = compiler.routes();
+    let (routes, unmatched) = compiler.routes();
     let listeners = compiler.listeners(&routes);
     let admin = compiler.admin();
     let Compiler { diagnostics, files, .. } = compiler;
@@ -63,11 +66,12 @@ pub fn compile(document: &Document, services: &Services) -> Result<Compiled, Dia
         version: version(document, &files).into(),
         listeners,
         routes,
+        unmatched,
         upstreams,
         admin,
         drain: document.model.shutdown.drain.0,
     };
-    Ok(Compiled { snapshot: Arc::new(snapshot) })
+    Ok(Compiled { snapshot: Arc::new(snapshot), warnings: diagnostics })
 }
 
 /// Sixteen digits that name the document and all files it is made of, secrets apart.

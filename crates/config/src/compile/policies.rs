@@ -134,6 +134,19 @@ impl Compiler<'_> {
         parts
     }
 
+    /// The default policies alone, ready for a chain.
+    pub(crate) fn default_parts(&self, defaults: &BuiltDefaults) -> Vec<Part> {
+        let section = &self.document.model.defaults;
+        let part = |policy: &PolicyConfig| {
+            let hooks = defaults.get(&*policy.key())?.clone();
+            let said = section.on_fault.iter().find(|(key, _)| names(key, policy));
+            let open = said.is_some_and(|(_, mode)| *mode == FaultMode::Open);
+            let on_fault = if open { OnFault::Open } else { OnFault::Closed };
+            Some(Part { policy: policy.meta().name, hooks, on_fault })
+        };
+        section.policies.iter().filter_map(part).collect()
+    }
+
     fn build(&mut self, policy: &PolicyConfig, level: &str, path: &str) -> Option<Hooks> {
         let place = Place { path: level.to_owned(), source: self.document.location(path).into() };
         let env = Env {

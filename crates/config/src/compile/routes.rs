@@ -16,7 +16,8 @@ use crate::model::{Authenticate, MatchConfig, RouteConfig};
 type Authenticators = BTreeMap<String, Arc<dyn Authenticator>>;
 
 impl Compiler<'_> {
-    pub(crate) fn routes(&mut self) -> Vec<Arc<Route>> {
+    /// All routes, and the one for requests that none of them matches.
+    pub(crate) fn routes(&mut self) -> (Vec<Arc<Route>>, Arc<Route>) {
         let model = &self.document.model;
         let authenticators = self.authenticators();
         let defaults = self.build_defaults();
@@ -32,7 +33,20 @@ impl Compiler<'_> {
             let route = self.route(name, config, &authenticators, &defaults, &carriers);
             all.extend(route.map(Arc::new));
         }
-        all
+        (all, Arc::new(self.unmatched(&defaults)))
+    }
+
+    /// The default policies, before a 404.
+    fn unmatched(&self, defaults: &BuiltDefaults) -> Route {
+        let parts = self.default_parts(defaults);
+        Route {
+            name: "none".into(),
+            source: self.document.location("defaults").into(),
+            matches: Matches::default(),
+            upstream: "none".into(),
+            chain: Chain::new(Requirement::Public, parts, Vec::new()),
+            websocket: false,
+        }
     }
 
     fn authenticators(&mut self) -> Authenticators {

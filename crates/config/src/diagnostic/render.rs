@@ -250,7 +250,8 @@ error[config.unknown_key]: unknown key `polices`
         let other = Span { file: FileId(0), line: 1, column: 1, length: 1 };
         let text = shown("a: 1\na: 2\n", at(2, 1, 1).help(&help).related(other, "first here"));
         let expected = format!(
-            "error[config.unknown_key]: unknown key `polices`\n --> gateway.yaml:2:1\n  |\n2 | a: 2\n  \
+            "error[config.unknown_key]: unknown key `polices`\n --> gateway.yaml:2:1\n  |\n2 | \
+             a: 2\n  \
              | ^\n  = first here: gateway.yaml:1:1\n  = help: {help}\n"
         );
         assert_eq!(text, expected);

@@ -17,8 +17,8 @@ use demilune_core::head::TlsFacts;
 use demilune_core::route::Lookup;
 use demilune_core::snapshot::Listener;
 use demilune_core::{
-    Body, Clock, Denial, Downstream, Ending, Exchange, Identity, Outgoing, Request, RequestHead,
-    RequestId, Requirement, ResponseHead, Route, Scheme, Snapshot, Stage, problem,
+    Body, Clock, Downstream, Ending, Exchange, Identity, Outgoing, Request, RequestId, Requirement,
+    ResponseHead, Route, Scheme, Snapshot, Stage, pipeline, problem,
 };
 use http::{HeaderMap, StatusCode};
 
@@ -66,11 +66,8 @@ pub fn explain(
     };
     let tls = (question.head.scheme == Scheme::Https)
         .then_some(TlsFacts { version: "TLSv1.3", server_name: None });
-    let downstream = Downstream {
-        peer: SocketAddr::new(question.from, 40_000),
-        listener: Arc::clone(&listener.name),
-        tls,
-    };
+    let peer = SocketAddr::new(question.from, 40_000);
+    let downstream = Downstream::new(peer, Arc::clone(&listener.name), tls);
     let head = &question.head;
     let preflight = head.preflight();
     let lookup = Lookup {
@@ -81,9 +78,9 @@ pub fn explain(
         headers: &head.headers,
         query: head.target.query(),
     };
-    let Some(route) = listener.routes.find(&lookup) else {
-        return Ok(no_route(listener, head));
-    };
+    let found = listener.routes.find(&lookup);
+    let matched = found.is_some();
+    let route = found.unwrap_or(&snapshot.unmatched);
     let request = Request {
         id: RequestId(0),
         now: clock.now(),
@@ -92,7 +89,8 @@ pub fn explain(
         route,
         identity: None,
     };
-    let mut run = Run { exchange: Exchange::new(&route.chain), route, request, clock };
+    let exchange = Exchange::new(&route.chain);
+    let mut run = Run { exchange, route, matched, request, clock };
     let upstream = ResponseHead { status: StatusCode::OK, headers: upstream };
     let passed = pollster::block_on(run.pass(as_consumer, &question.body, &upstream));
     let (mut response, body, outgoing) = match passed {
@@ -109,20 +107,21 @@ pub fn explain(
     run.exchange.rewrite_response(&route.chain, request, &mut response);
     Ok(Explanation {
         listener: Arc::clone(&listener.name),
-        identity: Some(identity_decision(document, route)),
+        identity: matched.then(|| identity_decision(document, route)),
         settings: settings::of(document, route),
         status: response.status,
         exchange: run.exchange,
         outgoing,
         response,
         body,
-        route: Some(Arc::clone(route)),
+        route: matched.then(|| Arc::clone(route)),
     })
 }
 
 struct Run<'r> {
     exchange: Exchange,
     route: &'r Route,
+    matched: bool,
     request: Request<'r>,
     clock: &'r dyn Clock,
 }
@@ -140,6 +139,11 @@ impl Run<'_> {
         match as_consumer {
             Some(identity) => self.exchange.admit_as(identity, chain, request, clock).await?,
             None => self.exchange.admit(chain, request, clock).await?,
+        }
+        if !self.matched {
+            let denial = pipeline::no_route();
+            self.exchange.refuse("route", Stage::Edge, &denial);
+            return Err(Ending::Deny(Box::new(denial)));
         }
         let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
         for (policy, meter) in chain.meters() {
@@ -183,25 +187,6 @@ fn consumer(document: &Document, name: &str) -> Result<Identity, String> {
         groups: config.groups.iter().map(|group| group.as_str().into()).collect(),
         attributes: config.attributes.clone(),
     })))
-}
-
-fn no_route(listener: &Listener, head: &RequestHead) -> Explanation {
-    let mut exchange = Exchange::without_chain();
-    let log = format!("{} {}{}", head.method, head.host.as_str(), head.target.path());
-    let denial = Denial::new(StatusCode::NOT_FOUND, "route.none", "there is nothing here").log(log);
-    exchange.refuse("route", Stage::Edge, &denial);
-    let (response, body) = problem::render(&denial, RequestId(0));
-    Explanation {
-        listener: Arc::clone(&listener.name),
-        route: None,
-        identity: None,
-        status: denial.status,
-        exchange,
-        outgoing: None,
-        response,
-        body,
-        settings: Vec::new(),
-    }
 }
 
 fn identity_decision(document: &Document, route: &Route) -> (String, String) {

@@ -57,6 +57,8 @@ pub struct ClientLimitsConfig {
     pub head: Period,
     /// Between two chunks of a request's body. Default `30s`.
     pub body_idle: Period,
+    /// While the client takes nothing of an answer. Default `30s`.
+    pub write_idle: Period,
     /// Without a request on a connection that is kept alive. Default `60s`.
     pub idle: Period,
     /// Size of a request's head. Default `32KiB`, at least `8KiB`, at most `256KiB`.
@@ -71,6 +73,7 @@ impl Default for ClientLimitsConfig {
             handshake: seconds(10),
             head: seconds(10),
             body_idle: seconds(30),
+            write_idle: seconds(30),
             idle: seconds(60),
             head_size: ByteSize(32 << 10),
         }

@@ -373,9 +373,10 @@ impl<'t> Builder<'t> {
 
     /// Whether the key, or one it stands under, may be a secret's.
     fn conceals(&self, key: &str) -> bool {
-        let above = self.open.iter().any(
-            |frame| matches!(frame, Frame::Mapping { key: Some((key, _)), .. } if looks_secret(key)),
-        );
+        let above = self.open.iter().any(|frame| match frame {
+            Frame::Mapping { key: Some((key, _)), .. } => looks_secret(key),
+            _ => false,
+        });
         above || looks_secret(key)
     }
 }

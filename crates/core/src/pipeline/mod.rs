@@ -1,5 +1,5 @@
-//! The one engine that runs a route's policies. The data plane, `demilune explain` and the tests drive
-//! this same code.
+//! The one engine that runs a route's policies. The data plane, `demilune explain` and the tests
+//! drive this same code.
 
 mod authenticate;
 mod outgoing;
@@ -23,6 +23,8 @@ use crate::verdict::{Answer, Denial, Fault, Verdict};
 
 /// The code of a refusal because a policy could not decide.
 pub const FAULT: &str = "policy.fault";
+/// The code of a refusal because no route matches.
+pub const NO_ROUTE: &str = "route.none";
 /// The code of a refusal because no credential was found.
 pub const CREDENTIAL_REQUIRED: &str = "authentication.required";
 /// The code of a refusal because `all_of` proved different callers.
@@ -58,8 +60,8 @@ impl Exchange {
         Self { trail: Trail::default(), slots: Vec::new(), identity: None }
     }
 
-    /// Runs the stages that look at the head: Edge, Authenticate, Authorize, Quota. `request.identity` is
-    /// ignored.
+    /// Runs the stages that look at the head: Edge, Authenticate, Authorize, Quota.
+    /// `request.identity` is ignored.
     ///
     /// # Errors
     /// How the exchange ends, where it does.
@@ -74,7 +76,8 @@ impl Exchange {
         self.run_authorized(chain, request, clock).await
     }
 
-    /// As [`Exchange::admit`], with an identity that is given instead of proved: for `explain --as`.
+    /// As [`Exchange::admit`], with an identity that is given instead of proved: for `explain
+    /// --as`.
     ///
     /// # Errors
     /// How the exchange ends, where it does.
@@ -129,8 +132,9 @@ impl Exchange {
         Ok(())
     }
 
-    /// Makes what the upstream will be sent: the head without credentials, look-alike identity headers and
-    /// what governed the client's connection; with our identity headers; then as the rewriters change it.
+    /// Makes what the upstream will be sent: the head without credentials, look-alike identity
+    /// headers and what governed the client's connection; with our identity headers; then as the
+    /// rewriters change it.
     ///
     /// # Errors
     /// How the exchange ends, where it does.
@@ -177,7 +181,8 @@ impl Exchange {
         Ok(())
     }
 
-    /// Runs the rewriters of the answer's headers: for the upstream's answers, for policies' and for refusals.
+    /// Runs the rewriters of the answer's headers: for the upstream's answers, for policies' and
+    /// for refusals.
     pub fn rewrite_response(
         &mut self,
         chain: &Chain,
@@ -287,6 +292,12 @@ fn settle(
             if open { Ok(()) } else { Err(Ending::Deny(Box::new(fault_denial()))) }
         }
     }
+}
+
+/// The refusal of a request that no route matches, after it passed the default policies.
+#[must_use]
+pub fn no_route() -> Denial {
+    Denial::new(StatusCode::NOT_FOUND, NO_ROUTE, "there is nothing here")
 }
 
 /// The refusal where a control could not decide.

@@ -1,7 +1,6 @@
 //! From what the client sent to what the upstream may see.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
@@ -40,7 +39,9 @@ pub(super) fn outgoing(chain: &Chain, request: &Request<'_>) -> Outgoing {
             headers.append(name.clone(), value.clone());
         }
     }
-    headers.insert(X_FORWARDED_FOR, address_value(request.downstream.address()));
+    if let Ok(address) = HeaderValue::from_str(request.downstream.address_text()) {
+        headers.insert(X_FORWARDED_FOR, address);
+    }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(head.scheme.as_str()));
     if let Ok(host) = HeaderValue::from_str(head.host.as_str()) {
         headers.insert(X_FORWARDED_HOST, host);
@@ -52,11 +53,30 @@ pub(super) fn outgoing(chain: &Chain, request: &Request<'_>) -> Outgoing {
     Outgoing { method: head.method.clone(), target: stripped(chain, &head.target), headers }
 }
 
-/// The words in which only the gateway speaks to upstreams. `name` is in lower case; `_` counts as `-`, since
-/// CGI-like upstreams cannot tell them apart.
+/// Words of proxies about the client, and words by which some frameworks take another path or
+/// method than the one that was checked.
+const RESERVED: &[&str] = &[
+    "cf-connecting-ip",
+    "forwarded",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-original-uri",
+    "x-original-url",
+    "x-real-ip",
+    "x-request-id",
+    "x-rewrite-url",
+];
+
+/// The words in which only the gateway speaks to upstreams. `name` is in lower case; `_` counts
+/// as `-`, since CGI-like upstreams cannot tell them apart.
 #[must_use]
 pub fn is_reserved_header(name: &str) -> bool {
-    if !name.starts_with(['x', 'f']) {
+    if !name.starts_with(['x', 'f', 't', 'c']) {
         return false;
     }
     let prefixed = |prefix: &str| {
@@ -64,11 +84,7 @@ pub fn is_reserved_header(name: &str) -> bool {
             && name.bytes().zip(prefix.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
     };
     let is = |word: &str| name.len() == word.len() && prefixed(word);
-    prefixed("x-consumer-")
-        || prefixed("x-forwarded-")
-        || is("x-real-ip")
-        || is("x-request-id")
-        || is("forwarded")
+    prefixed("x-consumer-") || prefixed("x-forwarded-") || RESERVED.iter().any(|word| is(word))
 }
 
 /// Headers of one connection only (RFC 9110 section 7.6.1), and those that frame the message.
@@ -120,15 +136,11 @@ fn identify(headers: &mut HeaderMap, request: &Request<'_>) {
     {
         headers.insert(X_CONSUMER_GROUPS, groups);
     }
-    if let Ok(names) = joined(&mut identity.proved_by.iter().map(|n| &**n)) {
+    if !identity.proved_by.is_empty()
+        && let Ok(names) = joined(&mut identity.proved_by.iter().map(|n| &**n))
+    {
         headers.insert(X_CONSUMER_PROVED_BY, names);
     }
-}
-
-fn address_value(address: IpAddr) -> HeaderValue {
-    // The text of an address is always a valid header value.
-    HeaderValue::from_str(&address.to_string())
-        .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 /// The target without the query parameters that carry credentials.

@@ -218,7 +218,7 @@ impl Bench {
             content_length: Some(0),
         };
         let peer = "192.0.2.7:1234".parse().unwrap();
-        let downstream = Downstream { peer, listener: "l".into(), tls: None };
+        let downstream = Downstream::new(peer, "l".into(), None);
         let request = Request {
             id: RequestId(1),
             now: Moment::default(),
@@ -312,8 +312,9 @@ fn a_denial_ends_the_exchange_and_response_rewriters_still_run() {
     assert_eq!(ran.code(), "test.denied");
     assert_eq!(ran.trail(), "first: deny 403 test.denied (l)");
     let slots: Vec<_> = ran.response.headers.get_all("x-slot").iter().collect();
-    // Each policy sees its own slot, and an empty one where its first half did not run.
-    assert_eq!(slots, ["first", "empty"]);
+    // On the way out the last policy comes first. Each sees its own slot, empty where its first
+    // half did not run.
+    assert_eq!(slots, ["empty", "first"]);
 }
 
 #[test]
@@ -428,6 +429,10 @@ fn the_upstream_sees_our_words_about_the_caller_and_no_credential() {
             ("x_forwarded_for", "10.0.0.1"),
             ("forwarded", "for=10.0.0.1"),
             ("x-real-ip", "10.0.0.1"),
+            ("true-client-ip", "10.0.0.1"),
+            ("x-original-url", "/admin"),
+            ("x_rewrite_url", "/admin"),
+            ("x-http-method-override", "DELETE"),
             ("x-request-id", "mine"),
             ("connection", "x-drop, close, upgrade"),
             ("x-drop", "1"),

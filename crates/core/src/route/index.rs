@@ -78,8 +78,8 @@ impl RouteIndex {
         (index, shadowed)
     }
 
-    /// The route that wins; see the module for the rules. The cost grows with the path's segments and
-    /// with how many templates differ only behind parameters, not with the number of routes.
+    /// The route that wins; see the module for the rules. The cost grows with the path's segments
+    /// and with how many templates differ only behind parameters, not with the number of routes.
     #[must_use]
     pub fn find(&self, lookup: &Lookup<'_>) -> Option<&Arc<Route>> {
         if let Some(route) = self.exact.get(lookup.host).and_then(|tree| tree.find(lookup)) {

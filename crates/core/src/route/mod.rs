@@ -1,10 +1,11 @@
 //! Routes: what they match, and which one wins.
 //!
-//! Among all routes that match a request, one wins by these rules, in this order, whatever order they
-//! are written in:
+//! Among all routes that match a request, one wins by these rules, in this order, whatever order
+//! they are written in:
 //!
 //! 1. the more specific host: exact, then wildcard (longer first), then any;
-//! 2. the more specific path: segment by segment from the left, a literal before `{parameter}` before `**`;
+//! 2. the more specific path: segment by segment from the left, a literal before `{parameter}`
+//!    before `**`;
 //! 3. fewer methods, and any list before none;
 //! 4. more header conditions, then more query conditions;
 //! 5. the name, in alphabetical order.

@@ -77,8 +77,8 @@ impl Template {
     /// Parses a template.
     ///
     /// # Errors
-    /// Where it does not start with a slash, is not canonical, names a parameter twice, or has `**` anywhere but
-    /// as the last segment.
+    /// Where it does not start with a slash, is not canonical, names a parameter twice, or has `**`
+    /// anywhere but as the last segment.
     pub fn parse(text: &str) -> Result<Self, PatternInvalid> {
         let invalid = |reason: &str| PatternInvalid(format!("path `{text}`: {reason}"));
         let Some(rest) = text.strip_prefix('/') else {

@@ -18,7 +18,12 @@ pub(crate) fn run(args: &CheckArgs, out: &mut Output) -> anyhow::Result<ExitCode
     let checked = usable(path)?;
     match args.output {
         Format::Text => match &checked {
-            Ok(usable) => out.line(&summary(usable))?,
+            Ok(usable) => {
+                if !usable.warnings.is_empty() {
+                    out.line(&usable.warnings.render(&usable.document.sources))?;
+                }
+                out.line(&summary(usable))?;
+            }
             Err(rejected) => {
                 out.line(rejected.to_string().trim_end())?;
                 out.line(&format!("\n{}", count(rejected.diagnostics.len(), "problem")))?;
@@ -43,7 +48,11 @@ fn summary(usable: &Usable) -> String {
 fn as_json(checked: &Result<Usable, Box<Rejected>>) -> serde_json::Value {
     match checked {
         Ok(usable) => {
-            json!({ "ok": true, "version": &*usable.snapshot.version, "diagnostics": [] })
+            json!({
+                "ok": true,
+                "version": &*usable.snapshot.version,
+                "diagnostics": usable.warnings.rows(&usable.document.sources),
+            })
         }
         Err(rejected) => json!({
             "ok": false,

@@ -1,5 +1,5 @@
-//! The request's body: streamed where nobody needs to see it, read whole and decoded where an inspector
-//! does. Neither before the request has passed everything that looks at the head.
+//! The request's body: streamed where nobody needs to see it, read whole and decoded where an
+//! inspector does. Neither before the request has passed everything that looks at the head.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -110,8 +110,8 @@ fn too_large() -> Denial {
     Denial::new(StatusCode::PAYLOAD_TOO_LARGE, "body.too_large", public)
 }
 
-/// What the inspectors see: the body without its content codings. Otherwise compression would walk past
-/// every control.
+/// What the inspectors see: the body without its content codings. Otherwise compression would
+/// walk past every control.
 fn decoded(job: &Job, whole: &Bytes, limit: u64) -> Result<Bytes, Denial> {
     let codings = job.head.headers.get_all(CONTENT_ENCODING);
     decode(whole, codings.iter().map(http::HeaderValue::as_bytes), limit).map_err(|failure| {

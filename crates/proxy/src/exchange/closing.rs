@@ -21,6 +21,9 @@ use crate::worker::Worker;
 /// The most bytes of a target that was refused that are kept for the log.
 const TARGET_LIMIT: usize = 1024;
 
+/// The code of an exchange that panicked.
+pub(crate) const PANICKED: &str = "gateway.panic";
+
 /// All facts of an exchange under way. Dropping it writes the record.
 pub(crate) struct Closing {
     worker: Rc<Worker>,
@@ -89,8 +92,8 @@ impl Closing {
         self.head = Some(Rc::clone(head));
     }
 
-    pub(crate) fn routed(&mut self, route: &Arc<Route>) {
-        self.route = Some(Arc::clone(route));
+    pub(crate) fn routed(&mut self, route: &Arc<Route>, matched: bool) {
+        self.route = matched.then(|| Arc::clone(route));
         self.exchange = Exchange::new(&route.chain);
     }
 
@@ -150,6 +153,12 @@ impl Closing {
 
 impl Drop for Closing {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The client is told 500 by whoever caught it.
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            self.exchange.refuse("gateway", Stage::Upstream, &Denial::new(status, PANICKED, ""));
+            (self.status, self.end) = (status.as_u16(), End::Complete);
+        }
         let head = self.head.as_deref();
         let unjudged = self.unjudged.as_ref();
         let agent = head.and_then(|head| head.headers.get(USER_AGENT));

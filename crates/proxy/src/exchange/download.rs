@@ -120,7 +120,8 @@ impl Body for Download {
                 this.settle();
             }
             Some(Err(_)) => {
-                // The connection to the upstream goes with it, and the client is shown that bytes are missing.
+                // The connection to the upstream goes with it, and the client is shown that bytes
+                // are missing.
                 this.source = Source::Done;
                 this.note(End::UpstreamCut);
             }

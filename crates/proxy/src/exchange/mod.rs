@@ -20,7 +20,8 @@ use demilune_core::head::Scheme;
 use demilune_core::route::Lookup;
 use demilune_core::snapshot::ClientLimits;
 use demilune_core::{
-    Denial, Downstream, Ending, Outgoing, Request, RequestHead, ResponseHead, Route, Stage, problem,
+    Denial, Downstream, Ending, Outgoing, Request, RequestHead, ResponseHead, Route, RouteIndex,
+    Stage, pipeline, problem,
 };
 use futures_util::FutureExt;
 use http::header::{
@@ -34,7 +35,7 @@ use crate::http::{RequestBody, Upgrading, WireRequest, WireResponse};
 use crate::hygiene::{Parts, judge};
 use crate::upstream;
 use crate::worker::Worker;
-use closing::Closing;
+use closing::{Closing, PANICKED};
 use download::Download;
 use tunnel::Tunnel;
 
@@ -47,7 +48,8 @@ pub(crate) struct Connection {
 /// An answer, and the body that reports the exchange's end.
 type Answered = WireResponse<Download>;
 
-/// Answers one request. A panic in it is caught here: it costs this exchange, not the connection's others.
+/// Answers one request. A panic in it is caught here: it costs this exchange, not the
+/// connection's others.
 pub(crate) async fn exchange(
     worker: Rc<Worker>,
     connection: Rc<Connection>,
@@ -62,7 +64,7 @@ pub(crate) async fn exchange(
             telemetry.exchange_panicked(id);
             let public = "the gateway failed";
             let status = StatusCode::INTERNAL_SERVER_ERROR;
-            let (head, body) = problem::render(&Denial::new(status, "gateway.panic", public), id);
+            let (head, body) = problem::render(&Denial::new(status, PANICKED, public), id);
             WireResponse { status, headers: head.headers, body: Download::whole(body, None) }
         }
     }
@@ -93,12 +95,16 @@ async fn answer(
         }
     };
     closing.understood(&head);
-    let route = match find_route(&generation, &connection, &head) {
-        Ok(route) => route,
-        Err(denial) => return early(closing, "route", &denial),
+    let Some(serving) = generation.listeners.get(&connection.downstream.listener) else {
+        let public = "this address is no longer served";
+        let denial = Denial::new(StatusCode::SERVICE_UNAVAILABLE, "listener.gone", public);
+        return early(closing, "listener", &denial);
     };
-    closing.routed(&route);
-    let job = Job { generation, connection, head, route };
+    let found = find_route(&serving.listener.routes, &head);
+    let matched = found.is_some();
+    let route = found.unwrap_or_else(|| Arc::clone(&generation.snapshot.unmatched));
+    closing.routed(&route, matched);
+    let job = Job { generation, connection, head, route, matched };
     match job.admitted(&mut closing, wire.body, wire.upgrade).await {
         Ok(response) => job.deliver(closing, response),
         Err(ending) => job.end(closing, ending),
@@ -113,15 +119,7 @@ fn early(mut closing: Box<Closing>, by: &'static str, denial: &Denial) -> Answer
     finish_head(head, None, Download::whole(body, Some(closing)))
 }
 
-fn find_route(
-    generation: &Generation,
-    connection: &Connection,
-    head: &RequestHead,
-) -> Result<Arc<Route>, Denial> {
-    let Some(serving) = generation.listeners.get(&connection.downstream.listener) else {
-        let public = "this address is no longer served";
-        return Err(Denial::new(StatusCode::SERVICE_UNAVAILABLE, "listener.closed", public));
-    };
+fn find_route(routes: &RouteIndex, head: &RequestHead) -> Option<Arc<Route>> {
     let preflight = head.preflight();
     let lookup = Lookup {
         host: head.host.name(),
@@ -131,12 +129,7 @@ fn find_route(
         headers: &head.headers,
         query: head.target.query(),
     };
-    serving
-        .listener
-        .routes
-        .find(&lookup)
-        .cloned()
-        .ok_or_else(|| Denial::new(StatusCode::NOT_FOUND, "route.none", "there is nothing here"))
+    routes.find(&lookup).cloned()
 }
 
 /// Whether the client asks for a WebSocket (RFC 6455 section 4.1).
@@ -160,6 +153,9 @@ struct Job {
     connection: Rc<Connection>,
     head: Rc<RequestHead>,
     route: Arc<Route>,
+    /// Whether the route is one of the document's, and not the one for requests that none of them
+    /// matches.
+    matched: bool,
 }
 
 /// An answer of the upstream that passed all policies.
@@ -196,13 +192,16 @@ impl Job {
         let chain = &self.route.chain;
         let worker = Rc::clone(closing.worker());
         let request = self.request(closing);
+        closing.exchange_mut().admit(chain, request, worker.clock()).await?;
+        if !self.matched {
+            return Err(closing.refuse("route", Stage::Edge, pipeline::no_route()));
+        }
         let websocket = asks_for_websocket(&self.head);
         if websocket && !self.route.websocket {
             let public = "this resource does not open WebSockets";
             let denial = Denial::new(StatusCode::FORBIDDEN, "route.websocket", public);
             return Err(closing.refuse("route", Stage::Edge, denial));
         }
-        closing.exchange_mut().admit(chain, request, worker.clock()).await?;
         let upload = body::upload(self, closing, body).await?;
         let outgoing = closing.exchange_mut().transform(chain, request, worker.clock())?;
         closing.admitted();
@@ -214,7 +213,8 @@ impl Job {
             return Err(closing.refuse("upstream", Stage::Upstream, denial));
         }
         let mut head = ResponseHead { status: sent.reply.status, headers: sent.reply.headers };
-        let length = declared_length(&head.headers);
+        let length = declared_length(&head.headers)
+            .map_err(|denial| closing.refuse("upstream", Stage::Upstream, denial))?;
         remove_hop_by_hop(&mut head.headers);
         let exchange = closing.exchange_mut();
         exchange.inspect_response(chain, request, &head, worker.clock())?;
@@ -304,13 +304,26 @@ fn finish_head(mut head: ResponseHead, length: Option<u64>, body: Download) -> A
     WireResponse { status: head.status, headers: head.headers, body }
 }
 
-/// The length an answer declares; the codec has refused several or odd ones.
-fn declared_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// The length an answer declares, where it declares one without doubt (RFC 9112 section 6.3).
+fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, Denial> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let length = match (lengths.next(), lengths.next(), codings.next(), codings.next()) {
+        (None, None, None, None) => return Ok(None),
+        (None, None, Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            return Ok(None);
+        }
+        (Some(length), None, None, None) => length.to_str().ok().and_then(|l| l.parse().ok()),
+        _ => None,
+    };
+    length.map(Some).ok_or_else(|| {
+        let public = "the upstream's answer was not understood";
+        Denial::new(StatusCode::BAD_GATEWAY, "upstream.ambiguous_length", public)
+    })
 }
 
-/// Removes what governs the upstream's connection, not the client's (RFC 9110 section 7.6.1), and the length,
-/// which is written anew.
+/// Removes what governs the upstream's connection, not the client's (RFC 9110 section 7.6.1), and
+/// the length, which is written anew.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let nominated: Vec<String> = headers
         .get_all(CONNECTION)

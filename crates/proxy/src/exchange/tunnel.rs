@@ -1,7 +1,7 @@
-//! WebSockets: after the upstream agreed, bytes go both ways until one side ends or both fall silent.
+//! WebSockets: after the upstream agreed, bytes go both ways until one side ends or both fall
+//! silent.
 
 use std::cell::Cell;
-use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ impl Tunnel {
             };
             let received = Rc::clone(closing.received());
             let sent = Cell::new(0_u64);
-            // Nobody can tell a tunnel to finish what it is doing: in a drain it has until the deadline.
+            // Nobody can tell a tunnel to finish what it is doing: in a drain it has until the
+            // deadline.
             let end = join(client, upstream, &received, &sent, idle).await;
             closing.sent(sent.get());
             closing.ended(end);
@@ -51,7 +52,10 @@ async fn join(
     let (client_in, client_out) = tokio::io::split(client);
     let (upstream_in, upstream_out) = tokio::io::split(upstream);
     let both = async {
-        tokio::join!(pump(client_in, upstream_out, received), pump(upstream_in, client_out, sent))
+        tokio::try_join!(
+            pump(client_in, upstream_out, received, End::ClientLeft, End::UpstreamCut),
+            pump(upstream_in, client_out, sent, End::UpstreamCut, End::ClientLeft)
+        )
     };
     let silent = async {
         loop {
@@ -63,26 +67,31 @@ async fn join(
         }
     };
     tokio::select! {
-        (Ok(()), Ok(())) = both => End::Complete,
+        ended = both => match ended {
+            Ok(_) => End::Complete,
+            Err(end) => end,
+        },
         () = silent => End::UpstreamCut,
-        else => End::ClientLeft,
     }
 }
 
-/// Copies until the end of `from`, and tells `to` of it.
+/// Copies until the end of `from`, and tells `to` of it. What a failure means depends on whose
+/// side it is.
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     count: &Cell<u64>,
-) -> io::Result<()> {
+    cannot_read: End,
+    cannot_write: End,
+) -> Result<(), End> {
     let mut buffer = vec![0_u8; 16 * 1024];
     loop {
-        let read = from.read(&mut buffer).await?;
+        let read = from.read(&mut buffer).await.map_err(|_| cannot_read)?;
         let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
-            return to.shutdown().await;
+            return to.shutdown().await.map_err(|_| cannot_write);
         };
-        to.write_all(bytes).await?;
-        to.flush().await?;
+        to.write_all(bytes).await.map_err(|_| cannot_write)?;
+        to.flush().await.map_err(|_| cannot_write)?;
         count.set(count.get().saturating_add(u64::try_from(read).unwrap_or(u64::MAX)));
     }
 }

@@ -8,7 +8,8 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::error::{Side, WireError};
 
-/// A request's body, read from the client as it is polled. Trailers are dropped: nobody above has judged them.
+/// A request's body, read from the client as it is polled. Trailers are dropped: nobody above has
+/// judged them.
 pub(crate) struct RequestBody(pub(super) hyper::body::Incoming);
 
 /// An answer's body, read from the upstream as it is polled.

@@ -13,7 +13,7 @@ pub(crate) use client::{ClientConnection, Reply, SendFailure};
 pub(crate) use error::{Side, WireError};
 pub(crate) use server::{Protocol, Terms, serve};
 pub use simple::{SimpleRequest, SimpleResponse, serve_simple};
-pub(crate) use watch::{Phase, Watched};
+pub(crate) use watch::{Deadlines, Phase, Watched};
 
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use tokio::io::{AsyncRead, AsyncWrite};

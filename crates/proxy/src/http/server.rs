@@ -23,8 +23,8 @@ use crate::worker::Tasks;
 const HEADERS_LIMIT: usize = 100;
 /// The most streams a client may have open on one HTTP/2 connection.
 const STREAMS_LIMIT: u32 = 128;
-/// The most streams reset before we accepted them (CVE-2023-44487) or for errors of ours (CVE-2025-8671)
-/// before the connection is ended.
+/// The most streams reset before we accepted them (CVE-2023-44487) or for errors of ours
+/// (CVE-2025-8671) before the connection is ended.
 const RESETS_LIMIT: usize = 32;
 
 /// What is spoken on a connection, as ALPN settled it.
@@ -110,6 +110,17 @@ where
         }
     };
     result.map_err(|error| unparsed(&error, progress.phase()))
+}
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future + 'static,
+{
+    fn execute(&self, future: F) {
+        self.spawn(async move {
+            future.await;
+        });
+    }
 }
 
 /// Polls a connection to its end; tells it once when no further request may begin.

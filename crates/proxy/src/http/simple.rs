@@ -1,5 +1,5 @@
-//! A small HTTP/1.1 server for our own endpoints: probes, metrics, the demo's API. It shares the codec of
-//! the data plane.
+//! A small HTTP/1.1 server for our own endpoints: probes, metrics, the demo's API. It shares the
+//! codec of the data plane.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -58,7 +58,8 @@ impl SimpleResponse {
     }
 }
 
-/// Accepts connections for ever and answers each request by `answer`. Runs on the caller's local runtime.
+/// Accepts connections for ever and answers each request by `answer`. Runs on the caller's local
+/// runtime.
 pub async fn serve_simple(
     listener: TcpListener,
     answer: impl Fn(SimpleRequest) -> SimpleResponse + 'static,

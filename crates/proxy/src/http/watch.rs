@@ -1,4 +1,5 @@
-//! Deadlines of a client's connection: idle, and from a head's first byte to its end; and a patient close.
+//! Deadlines of a client's connection: idle, from a head's first byte to its end, and while it
+//! takes nothing of what is written to it; and a patient close.
 
 use std::io;
 use std::pin::Pin;
@@ -11,8 +12,8 @@ use demilune_core::Clock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// How much of what a refused client still sends is read and thrown away before the connection is closed, so
-/// that it gets to read its refusal instead of a reset (RFC 9112 section 9.6).
+/// How much of what a refused client still sends is read and thrown away before the connection is
+/// closed, so that it gets to read its refusal instead of a reset (RFC 9112 section 9.6).
 const LINGER_BYTES: usize = 256 * 1024;
 /// How long that may take.
 const LINGER_TIME: Duration = Duration::from_secs(1);
@@ -63,14 +64,25 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A client's connection under watch. One timer a connection, set again only when it fires too early.
+/// How long a client may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadlines {
+    /// Without a request.
+    pub(crate) idle: Duration,
+    /// For a head; `None` for HTTP/2, where bytes come between requests too.
+    pub(crate) head: Option<Duration>,
+    /// While it takes nothing of what is written to it.
+    pub(crate) write: Duration,
+}
+
+/// A client's connection under watch. A timer is set again only when it fires too early.
 pub(crate) struct Watched<T> {
     inner: T,
     clock: Arc<dyn Clock>,
     progress: Arc<Progress>,
-    idle: Duration,
-    head: Duration,
+    deadlines: Deadlines,
     timer: Option<Pin<Box<Sleep>>>,
+    write_timer: Option<Pin<Box<Sleep>>>,
     linger: Option<(usize, Pin<Box<Sleep>>)>,
 }
 
@@ -78,19 +90,19 @@ impl<T> Watched<T> {
     pub(crate) fn new(
         inner: T,
         clock: Arc<dyn Clock>,
-        idle: Duration,
-        head: Duration,
+        deadlines: Deadlines,
     ) -> (Self, Arc<Progress>) {
         let progress = Arc::new(Progress::new(clock.monotonic()));
         let shared = Arc::clone(&progress);
-        (Self { inner, clock, progress, idle, head, timer: None, linger: None }, shared)
+        let (timer, write_timer, linger) = (None, None, None);
+        (Self { inner, clock, progress, deadlines, timer, write_timer, linger }, shared)
     }
 
     /// How long is left until the deadline of the phase; `None` where it has none.
     fn left(&self) -> Option<Duration> {
         let limit = match self.progress.phase() {
-            Phase::Idle => self.idle,
-            Phase::Head => self.head,
+            Phase::Idle => self.deadlines.idle,
+            Phase::Head => self.deadlines.head?,
             Phase::Busy => return None,
         };
         let since = Duration::from_nanos(self.progress.since.load(Ordering::Relaxed));
@@ -111,6 +123,24 @@ impl<T> Watched<T> {
     }
 }
 
+impl<T> Watched<T> {
+    /// The result of a write, or the error that the client has taken nothing for too long.
+    fn unless_stalled<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if result.is_ready() {
+            self.write_timer = None;
+            return result;
+        }
+        let limit = self.deadlines.write;
+        let timer = self.write_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads too slowly")))
+    }
+}
+
 impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -120,8 +150,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         let before = buffer.filled().len();
         match Pin::new(&mut self.inner).poll_read(cx, buffer) {
             Poll::Ready(result) => {
-                if buffer.filled().len() > before && self.progress.phase() == Phase::Idle {
+                let begun = buffer.filled().len() > before && self.deadlines.head.is_some();
+                if begun && self.progress.phase() == Phase::Idle {
                     self.progress.enter(Phase::Head, self.clock.monotonic());
+                    // It was set for the longer wait.
+                    self.timer = None;
                 }
                 Poll::Ready(result)
             }
@@ -136,7 +169,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buffer)
+        let written = Pin::new(&mut self.inner).poll_write(cx, buffer);
+        self.unless_stalled(cx, written)
     }
 
     fn poll_write_vectored(
@@ -144,7 +178,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
         cx: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, buffers)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, buffers);
+        self.unless_stalled(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -152,7 +187,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        self.unless_stalled(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -8,7 +8,8 @@ use demilune_core::snapshot::Balance;
 use super::{EndpointState, UpstreamState};
 
 impl UpstreamState {
-    /// The next endpoint among the healthy ones that are not in `tried`; `None` where there is none.
+    /// The next endpoint among the healthy ones that are not in `tried`; `None` where there is
+    /// none.
     pub(crate) fn choose(&self, tried: &[u64]) -> Option<&Arc<EndpointState>> {
         let count = self.endpoints.len();
         let start = if count > 1 { self.turn.fetch_add(1, Ordering::Relaxed) } else { 0 };

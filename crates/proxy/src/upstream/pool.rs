@@ -13,34 +13,46 @@ pub(crate) type PooledConnection = ClientConnection<Upload>;
 
 /// Idle connections by endpoint.
 #[derive(Clone, Default)]
-pub(crate) struct Pool(Rc<RefCell<HashMap<u64, Vec<PooledConnection>>>>);
+pub(crate) struct Pool(Rc<RefCell<Idle>>);
+
+#[derive(Default)]
+struct Idle {
+    connections: HashMap<u64, Vec<PooledConnection>>,
+    /// The endpoints in force; before the first reload, all of them are.
+    known: Option<HashSet<u64>>,
+}
 
 impl Pool {
-    /// An idle connection that is ready for a request; the one used last, since the upstream is the least
-    /// likely to have closed it.
+    /// An idle connection that is ready for a request; the one used last, since the upstream is
+    /// the least likely to have closed it.
     pub(crate) fn take(&self, endpoint: u64) -> Option<PooledConnection> {
         let mut all = self.0.borrow_mut();
-        let idle = all.get_mut(&endpoint)?;
+        let idle = all.connections.get_mut(&endpoint)?;
         idle.retain(|connection| !connection.is_closed());
         let ready = idle.iter().rposition(PooledConnection::is_ready)?;
         Some(idle.swap_remove(ready))
     }
 
-    /// Forgets the connections to endpoints that are in no upstream any more.
+    /// Forgets the connections to endpoints that are in no upstream any more, and takes none back.
     pub(crate) fn keep_only(&self, generation: &Generation) {
         let states = generation.upstreams.values().flat_map(|upstream| &upstream.endpoints);
         let known: HashSet<u64> = states.map(|endpoint| endpoint.id).collect();
-        self.0.borrow_mut().retain(|id, _| known.contains(id));
+        let mut all = self.0.borrow_mut();
+        all.connections.retain(|id, _| known.contains(id));
+        all.known = Some(known);
     }
 
     /// Drops all idle connections to an endpoint: one of them turned out to be dead.
     pub(crate) fn forget(&self, endpoint: u64) {
-        self.0.borrow_mut().remove(&endpoint);
+        self.0.borrow_mut().connections.remove(&endpoint);
     }
 
     fn put(&self, endpoint: u64, connection: PooledConnection, limit: usize) {
         let mut all = self.0.borrow_mut();
-        let idle = all.entry(endpoint).or_default();
+        if all.known.as_ref().is_some_and(|known| !known.contains(&endpoint)) {
+            return;
+        }
+        let idle = all.connections.entry(endpoint).or_default();
         if idle.len() >= limit {
             idle.retain(|connection| !connection.is_closed());
         }
@@ -50,8 +62,8 @@ impl Pool {
     }
 }
 
-/// A connection in use. It goes back to the pool only when its answer was read to the end; otherwise it is
-/// closed, since what it would bring next is nobody's.
+/// A connection in use. It goes back to the pool only when its answer was read to the end;
+/// otherwise it is closed, since what it would bring next is nobody's.
 pub(crate) struct Lease {
     pub(crate) connection: PooledConnection,
     pub(crate) pool: Pool,

@@ -13,7 +13,7 @@ use super::labels::{
     AttemptLabels, DecisionLabels, NO_ROUTE, RequestLabels, RouteLabels, UpstreamLabels,
 };
 use super::sharded::{Count, Histogram};
-use crate::verdict::{refusal, words};
+use crate::verdict::{Refusal, words};
 
 /// Names change with the document: beyond so many the cells are looked up anew.
 const LIMIT: usize = 4_096;
@@ -44,7 +44,12 @@ struct UpstreamCells {
 
 impl Cells {
     /// Counts everything that is to be counted of one exchange.
-    pub(crate) fn count(&mut self, metrics: &Metrics, record: &Record<'_>) {
+    pub(crate) fn count(
+        &mut self,
+        metrics: &Metrics,
+        record: &Record<'_>,
+        refusal: Option<&Refusal<'_>>,
+    ) {
         self.count_request(metrics, record);
         for step in record.trail.steps() {
             let (verdict, code) = words(&step.verdict);
@@ -54,7 +59,7 @@ impl Cells {
             }
         }
         if let Some(attempt) = &record.attempt {
-            self.count_attempt(metrics, attempt, outcome(record));
+            self.count_attempt(metrics, attempt, outcome(record, refusal));
         }
     }
 
@@ -132,8 +137,8 @@ const CUT: &str = "cut";
 const CLIENT_LEFT: &str = "client_left";
 
 /// How the exchange with the upstream went: the code of the refusal where it failed.
-fn outcome(record: &Record<'_>) -> &'static str {
-    match refusal(record.trail) {
+fn outcome(record: &Record<'_>, refusal: Option<&Refusal<'_>>) -> &'static str {
+    match refusal {
         Some(refusal) if refusal.stage == Stage::Upstream => refusal.code,
         _ if record.end == End::UpstreamCut => CUT,
         _ if record.status == 0 => CLIENT_LEFT,

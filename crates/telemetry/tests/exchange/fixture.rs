@@ -62,11 +62,8 @@ impl Fixture {
 
 impl Facts {
     pub(crate) fn new() -> Self {
-        let downstream = Downstream {
-            peer: "[::ffff:198.51.100.7]:50123".parse().unwrap(),
-            listener: "public".into(),
-            tls: None,
-        };
+        let peer = "[::ffff:198.51.100.7]:50123".parse().unwrap();
+        let downstream = Downstream::new(peer, "public".into(), None);
         Self { downstream, identity: None, trail: Trail::default() }
     }
 
