@@ -66,7 +66,7 @@ impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_millis();
         let units = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)];
-        match units.iter().find(|(_, size)| ms > 0 && ms % size == 0) {
+        match units.iter().find(|(_, size)| ms > 0 && ms.is_multiple_of(*size)) {
             Some((unit, size)) => write!(f, "{}{unit}", ms / size),
             None => write!(f, "{ms}ms"),
         }

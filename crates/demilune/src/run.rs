@@ -18,7 +18,7 @@ use demilune_proxy::{Plane, PlaneSettings, Problem, SimpleResponse, check_health
 use demilune_telemetry::{Level, Telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::cli::RunArgs;
 use crate::exit;
@@ -131,7 +131,8 @@ impl Gateway {
         );
         let admin = Admin::new(Arc::clone(&self.telemetry), reloader.status());
         operator.borrow_mut().serve(admin.clone());
-        tokio::task::spawn_local(check_health(Arc::clone(&self.plane)));
+        let mut checks = JoinSet::new();
+        checks.spawn_local(check_health(Arc::clone(&self.plane)));
         for (name, address) in self.plane.addresses() {
             self.log_listener("listener.opened", &name, &address.to_string());
         }
@@ -253,7 +254,7 @@ struct Operator {
     address: Option<SocketAddr>,
     waiting: Option<TcpListener>,
     admin: Option<Admin>,
-    task: Option<JoinHandle<()>>,
+    task: JoinSet<()>,
 }
 
 impl Operator {
@@ -269,9 +270,7 @@ impl Operator {
     }
 
     fn replace(&mut self, configured: Option<SocketAddr>, listener: Option<TcpListener>) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-        }
+        self.task.abort_all();
         self.configured = configured;
         self.address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         self.waiting = listener;
@@ -282,13 +281,13 @@ impl Operator {
     fn begin(&mut self) {
         let Some(admin) = self.admin.clone() else { return };
         let Some(listener) = self.waiting.take() else { return };
-        self.task = Some(tokio::task::spawn_local(serve_simple(listener, move |request| {
+        self.task.spawn_local(serve_simple(listener, move |request| {
             let answer = admin.answer(request.method.as_str(), &request.path);
             SimpleResponse {
                 status: http::StatusCode::from_u16(answer.status).unwrap_or_default(),
                 content_type: answer.content_type,
                 body: answer.body.into(),
             }
-        })));
+        }));
     }
 }

@@ -1,6 +1,7 @@
 //! A snapshot with what the data plane makes of it: TLS settings, and the state of upstreams, which
 //! lives on where the document did not change it.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use demilune_core::Snapshot;
@@ -26,6 +27,31 @@ pub(crate) struct Generation {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) listeners: HashMap<Arc<str>, Serving>,
     pub(crate) upstreams: HashMap<Arc<str>, Arc<UpstreamState>>,
+}
+
+/// A worker's own hold on the generation in force: copied without touching the count that all
+/// workers share.
+#[derive(Clone)]
+pub(crate) struct Held(Rc<HeldInner>);
+
+struct HeldInner(Arc<Generation>);
+
+impl Held {
+    pub(crate) fn new(generation: Arc<Generation>) -> Self {
+        Self(Rc::new(HeldInner(generation)))
+    }
+
+    pub(crate) fn is(&self, other: &Arc<Generation>) -> bool {
+        Arc::ptr_eq(&self.0.0, other)
+    }
+}
+
+impl std::ops::Deref for Held {
+    type Target = Generation;
+
+    fn deref(&self) -> &Generation {
+        &self.0.0
+    }
 }
 
 /// A listener with its TLS settings made ready.

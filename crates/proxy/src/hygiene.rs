@@ -4,7 +4,7 @@
 use demilune_core::head::{HostInvalid, Scheme};
 use demilune_core::{Denial, Host, RequestHead, Target};
 use http::header::{ALLOW, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
 /// The parts of a request that are judged.
 pub(crate) struct Parts {
@@ -15,12 +15,16 @@ pub(crate) struct Parts {
     pub(crate) content_length: Option<u64>,
 }
 
-/// Judges a head (RFC 9112 sections 3.2 and 6, RFC 9113 section 8.3).
+/// Judges a head (RFC 9112 sections 3.2 and 6, RFC 9113 section 8.3) of at most `limit` bytes.
 ///
 /// # Errors
 /// The refusal; with `http.*` codes, each for one kind of ambiguity. The parts come back with it.
-pub(crate) fn judge(parts: Parts, scheme: Scheme) -> Result<RequestHead, Box<(Denial, Parts)>> {
-    match checked(&parts, scheme) {
+pub(crate) fn judge(
+    parts: Parts,
+    scheme: Scheme,
+    limit: usize,
+) -> Result<RequestHead, Box<(Denial, Parts)>> {
+    match checked(&parts, scheme, limit) {
         Ok((host, target)) => Ok(RequestHead {
             method: parts.method,
             scheme,
@@ -34,7 +38,13 @@ pub(crate) fn judge(parts: Parts, scheme: Scheme) -> Result<RequestHead, Box<(De
     }
 }
 
-fn checked(parts: &Parts, scheme: Scheme) -> Result<(Host, Target), Denial> {
+fn checked(parts: &Parts, scheme: Scheme, limit: usize) -> Result<(Host, Target), Denial> {
+    // The codec stops a head that does not end, but takes in a whole one of up to twice the limit.
+    if size(parts) > limit {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        let public = "the request's head is too large";
+        return Err(Denial::new(status, "http.head_too_large", public));
+    }
     if parts.method == Method::CONNECT || parts.method == Method::TRACE {
         let public = "this method is not offered";
         let offered = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
@@ -48,6 +58,15 @@ fn checked(parts: &Parts, scheme: Scheme) -> Result<(Host, Target), Denial> {
     let target = Target::canonical(raw)
         .map_err(|refusal| bad("http.path", "the path is ambiguous").log(refusal.to_string()))?;
     Ok((host, target))
+}
+
+/// The bytes of a head as HTTP/1.1 writes it.
+fn size(parts: &Parts) -> usize {
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let authority = parts.uri.authority().map_or(0, |authority| authority.as_str().len());
+    let line = parts.method.as_str().len() + authority + target + "  HTTP/1.1\r\n\r\n".len();
+    let field = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    line + parts.headers.iter().map(field).sum::<usize>()
 }
 
 fn bad(code: &'static str, public: &'static str) -> Denial {
@@ -112,7 +131,7 @@ mod tests {
         let uri = target.parse().unwrap();
         let parts =
             Parts { method: Method::GET, uri, version, headers: map, content_length: Some(0) };
-        match judge(parts, Scheme::Http) {
+        match judge(parts, Scheme::Http, 1000) {
             Ok(head) => format!("{} {}", head.host.as_str(), head.target.path()),
             Err(refused) => refused.0.code.to_owned(),
         }
@@ -142,6 +161,19 @@ mod tests {
         }
         assert_eq!(judged("/", Version::HTTP_10, &[]), "http.host");
         assert_eq!(judged("https://a/", v1, &[("host", "a")]), "http.scheme");
+    }
+
+    #[test]
+    fn a_head_over_the_limit_is_refused() {
+        let long = |count: usize| format!("/{}", "a".repeat(count));
+        let host = [("host", "a")];
+        let around = "GET / HTTP/1.1\r\nhost: a\r\n\r\n".len();
+        let admitted = judged(&long(1000 - around), Version::HTTP_11, &host);
+        assert!(admitted.starts_with("a /aa"), "{admitted}");
+        assert_eq!(judged(&long(1001 - around), Version::HTTP_11, &host), "http.head_too_large");
+        let large = "x".repeat(1000);
+        let headers = [("host", "a"), ("x", &*large)];
+        assert_eq!(judged("/", Version::HTTP_11, &headers), "http.head_too_large");
     }
 
     #[test]

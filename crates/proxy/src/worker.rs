@@ -15,7 +15,7 @@ use demilune_telemetry::{Recorder, Telemetry};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::curfew::Curfews;
-use crate::generation::Generation;
+use crate::generation::{Generation, Held};
 use crate::listener::accept;
 use crate::upstream::Pool;
 
@@ -68,6 +68,10 @@ impl Tasks {
         let inner = Rc::clone(&self.0);
         inner.count.set(inner.count.get() + 1);
         let guard = TaskGuard(inner);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "counted here; ended with the worker's runtime"
+        )]
         tokio::task::spawn_local(async move {
             let _guard = guard;
             future.await;
@@ -105,50 +109,62 @@ pub(crate) struct Worker {
     pub(crate) clients: Tasks,
     /// Everything else: connections to upstreams, streams, tunnels.
     pub(crate) background: Tasks,
-    generation: RefCell<Rc<Arc<Generation>>>,
-    ids: (RandomState, RandomState, Cell<u64>),
+    generation: RefCell<Held>,
+    ids: (Cell<u64>, Cell<u64>),
 }
 
 impl Worker {
     fn new(shared: Arc<Shared>) -> Self {
         let recorder = shared.telemetry.recorder();
-        let generation = RefCell::new(Rc::new(shared.generation.load_full()));
+        let generation = RefCell::new(Held::new(shared.generation.load_full()));
         Self {
             recorder,
             pool: Pool::default(),
             clients: Tasks::default(),
             background: Tasks::default(),
             generation,
-            ids: (RandomState::new(), RandomState::new(), Cell::new(0)),
+            ids: (Cell::new(seed()), Cell::new(seed())),
             shared,
         }
     }
 
     /// The generation in force. Looks at the shared one; copies it only after it has changed, so
     /// that workers do not contend for its reference count.
-    pub(crate) fn generation(&self) -> Rc<Arc<Generation>> {
+    pub(crate) fn generation(&self) -> Held {
         let current = self.shared.generation.load();
         let mut mine = self.generation.borrow_mut();
-        if !Arc::ptr_eq(&current, &mine) {
-            *mine = Rc::new(Arc::clone(&current));
+        if !mine.is(&current) {
+            *mine = Held::new(Arc::clone(&current));
             self.pool.keep_only(&mine);
         }
-        Rc::clone(&mine)
+        mine.clone()
     }
 
-    /// A fresh id: a counter under two keyed hashes, so that ids of different processes do not
-    /// meet.
+    /// A fresh id: two generators from random seeds, so that ids of different processes do not meet.
+    /// It names an exchange and guards nothing.
     pub(crate) fn next_id(&self) -> RequestId {
-        let (high, low, counter) = &self.ids;
-        let number = counter.get().wrapping_add(1);
-        counter.set(number);
-        RequestId(u128::from(high.hash_one(number)) << 64 | u128::from(low.hash_one(number)))
+        let (high, low) = &self.ids;
+        RequestId(u128::from(split_mix(high)) << 64 | u128::from(split_mix(low)))
     }
 
     /// The time.
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.shared.clock
     }
+}
+
+/// Random to this process and thread.
+fn seed() -> u64 {
+    RandomState::new().hash_one(0_u8)
+}
+
+/// Steele, Lea and Flood: Fast Splittable Pseudorandom Number Generators (2014), figure 19.
+fn split_mix(state: &Cell<u64>) -> u64 {
+    let next = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+    state.set(next);
+    let mixed = (next ^ (next >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// Runs a worker to its end on this thread.

@@ -1,20 +1,185 @@
-//! Upstreams that give no answer: what the client is told instead.
+//! Upstreams that give no answer, or one that nobody understands: what the client is told instead.
 
 use std::sync::Mutex;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use demilune_testkit::{Document, Gateway, Origin};
+use demilune_testkit::{Document, Gateway, Nobody, Origin};
 use serde_json::{Value, json};
 
 use crate::start;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A URL where nobody listens, and what keeps it so.
-fn nobody() -> (String, std::net::UdpSocket) {
-    // The port is free for TCP and stays so: nobody is given it while it is held by UDP? No: only
-    // the kernel's choice makes it unlikely; a listener that was closed answers with a refusal.
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    (format!("http://{}", socket.local_addr().unwrap()), socket)
+/// A request that gets no answer: its status, its code and how many endpoints were tried, in the
+/// access line; an event; and a body that says no more than `detail`.
+fn fails(gateway: &Gateway, path: &str, expected: &Value, detail: &str) {
+    let reply = gateway.client("main").get(path, &[]);
+    let line = gateway.access(path);
+    let told = json!([reply.status, line["code"], line["upstream"]["attempts"]]);
+    assert_eq!(told, *expected, "{path} {line}");
+    assert_eq!((&line["status"], &line["end"]), (&reply.status.into(), &"complete".into()));
+    assert_eq!(reply.json()["detail"], detail);
+    assert_eq!(reply.json()["request_id"], line["request_id"]);
+    gateway.wait(|event| {
+        event["kind"] == "event"
+            && event["request_id"] == line["request_id"]
+            && event["type"] == line["code"]
+            && event["stage"] == "upstream"
+    });
+}
+
+const UNREACHABLE: &str = "the upstream could not be reached";
+const BROKEN: &str = "the upstream broke the exchange off";
+
+#[test]
+fn an_endpoint_that_refuses_connections_is_unreachable() {
+    let nobody = Nobody::listening();
+    let gateway = start(Document::default().endpoint(&nobody.url()));
+    fails(&gateway, "/", &json!([502, "upstream.unreachable", 1]), UNREACHABLE);
+    let line = gateway.access("/");
+    assert_eq!(line["upstream"]["endpoint"], nobody.url());
+    let events = gateway.stop().into_iter().filter(|line| line["kind"] == "event").count();
+    assert_eq!(events, 1);
+}
+
+#[test]
+fn another_endpoint_is_tried_where_one_cannot_be_reached_with_the_body_still_whole() {
+    let (nobody, origin) = (Nobody::listening(), Origin::echo());
+    let both = Document::default().endpoint(&nobody.url()).endpoint(&origin.url());
+    let gateway = start(both.upstream("balance: round_robin"));
+    let mut client = gateway.client("main");
+    let mut attempts = Vec::new();
+    for number in 0..4 {
+        let path = format!("/{number}");
+        let reply = client.request("POST", &path, &[], Some(b"body"));
+        assert_eq!((reply.status, reply.text().as_str()), (200, "body"));
+        let line = gateway.access(&path);
+        assert_eq!(line["upstream"]["endpoint"], origin.url());
+        assert_eq!(line["code"], Value::Null);
+        attempts.push(line["upstream"]["attempts"].as_u64().unwrap());
+    }
+    attempts.sort_unstable();
+    assert!(attempts.contains(&2) && attempts.iter().all(|n| *n <= 2), "{attempts:?}");
+    assert_eq!(origin.seen().len(), 4);
+}
+
+#[test]
+fn no_more_endpoints_are_tried_than_the_operator_wants() {
+    let nobodies = [(); 4].map(|()| Nobody::listening());
+    let all = |retries: u32| {
+        let all = Document::default().upstream(&format!("retries: {retries}"));
+        nobodies.iter().fold(all, |all, nobody| all.endpoint(&nobody.url()))
+    };
+    for (retries, attempts) in [(0, 1), (2, 3), (10, 4)] {
+        let gateway = start(all(retries));
+        fails(&gateway, "/", &json!([502, "upstream.unreachable", attempts]), UNREACHABLE);
+    }
+}
+
+/// An origin that says `answer` and nothing more, and tells when its connection has ended.
+fn stalling(answer: &'static str) -> (Origin, Receiver<bool>) {
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    let origin = Origin::conversing(move |talk| {
+        talk.request();
+        talk.send(answer);
+        let ended = talk.ends();
+        let _ = tell.lock().unwrap().send(ended);
+    });
+    (origin, told)
+}
+
+#[test]
+fn an_answer_that_does_not_come_is_waited_for_so_long_and_the_connection_is_given_up() {
+    for answer in ["", "HTTP/1.1 200 OK\r\ncontent-", "HTTP/1.1 100 Continue\r\n\r\n"] {
+        let (origin, ended) = stalling(answer);
+        let gateway = start(Document::before(&origin).upstream("timeouts: { response: 300ms }"));
+        let late = "the upstream did not answer in time";
+        fails(&gateway, "/", &json!([504, "upstream.response_timeout", 1]), late);
+        assert!(ended.recv_timeout(PATIENCE).unwrap(), "the connection was given up");
+        assert_eq!(origin.seen().len(), 1);
+    }
+}
+
+#[test]
+fn an_answer_that_is_none_is_told_as_502_and_nothing_of_it_reaches_the_client() {
+    let many: String = (0..200).map(|n| format!("x-{n}: canary\r\n")).collect();
+    let answers = [
+        "canary\r\n\r\n".to_owned(),
+        "HTTP/1.1 canary OK\r\n\r\n".to_owned(),
+        "HTTP/3.0 200 OK\r\ncontent-length: 6\r\n\r\ncanary".to_owned(),
+        "SSH-2.0-canary\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\ncontent-length: 6\r\ncontent-length: 5\r\n\r\ncanary".to_owned(),
+        "HTTP/1.1 200 OK\r\ncontent-length: -6\r\n\r\ncanary".to_owned(),
+        "HTTP/1.1 200 OK\r\ncontent-length: 6, 5\r\n\r\ncanary".to_owned(),
+        "HTTP/1.1 200 OK\r\ncan ary: x\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\nx: can\0ary\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        format!("HTTP/1.1 200 OK\r\n{many}content-length: 0\r\n\r\n"),
+        format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "canary".repeat(50_000)),
+    ];
+    let told = answers.clone();
+    let origin = Origin::conversing(move |talk| {
+        let Some(seen) = talk.request() else { return };
+        let number = seen.line.split(['/', ' ']).nth(2).unwrap();
+        talk.send(&told[number.parse::<usize>().unwrap()]);
+    });
+    let gateway = start(Document::before(&origin));
+    for (number, answer) in answers.iter().enumerate() {
+        println!("{answer:.100}");
+        let path = format!("/{number}");
+        fails(&gateway, &path, &json!([502, "upstream.broken", 1]), BROKEN);
+    }
+    assert!(!gateway.printed().contains("canary"), "{}", gateway.printed());
+}
+
+#[test]
+fn an_answer_whose_length_is_in_doubt_is_told_as_502() {
+    let answers = [
+        "transfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "transfer-encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "transfer-encoding: gzip\r\n\r\nhello",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    ];
+    let origin = Origin::conversing(move |talk| {
+        let Some(seen) = talk.request() else { return };
+        let number = seen.line.split(['/', ' ']).nth(2).unwrap();
+        talk.send(format!("HTTP/1.1 200 OK\r\n{}", answers[number.parse::<usize>().unwrap()]));
+        talk.rest();
+    });
+    let gateway = start(Document::before(&origin));
+    for number in 0..answers.len() {
+        println!("{}", answers[number]);
+        let not_understood = "the upstream's answer was not understood";
+        let expected = json!([502, "upstream.ambiguous_length", 1]);
+        fails(&gateway, &format!("/{number}"), &expected, not_understood);
+    }
+    // What such an origin says next is nobody's answer.
+    assert_eq!(origin.connections(), answers.len());
+}
+
+#[test]
+fn a_switch_of_protocols_that_nobody_asked_for_is_refused() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                  \r\nHTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhidden";
+    let (origin, ended) = stalling(switch);
+    let gateway = start(Document::before(&origin));
+    let not_understood = "the upstream's answer was not understood";
+    fails(&gateway, "/", &json!([502, "upstream.unexpected_status", 1]), not_understood);
+    assert!(ended.recv_timeout(PATIENCE).unwrap());
+}
+
+#[test]
+fn a_client_that_leaves_before_the_answer_takes_the_upstreams_connection_along() {
+    let (origin, ended) = stalling("");
+    let gateway = start(Document::before(&origin));
+    let mut client = gateway.client("main");
+    client.begin("GET", "/left", &[]);
+    origin.wait_seen(1);
+    drop(client);
+    let line = gateway.access("/left");
+    let told = json!([line["status"], line["end"], line["code"]]);
+    assert_eq!(told, json!([0, "client_left", null]), "{line}");
+    assert!(ended.recv_timeout(PATIENCE).unwrap());
 }

@@ -9,7 +9,7 @@ mod tunnel;
 
 pub(crate) use closing::unparsed;
 pub(crate) use decode::decode;
-pub(crate) use metered::MeteredBody;
+pub(crate) use metered::{MeteredBody, Refusal};
 
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -30,7 +30,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use smallvec::SmallVec;
 
-use crate::generation::Generation;
+use crate::generation::Held;
 use crate::http::{RequestBody, Upgrading, WireRequest, WireResponse};
 use crate::hygiene::{Parts, judge};
 use crate::upstream;
@@ -79,6 +79,7 @@ async fn answer(
     let generation = worker.generation();
     let mut closing = Closing::begin(&worker, &connection, id, wire.version);
     let scheme = if connection.downstream.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let bodiless = wire.method == http::Method::HEAD;
     let parts = Parts {
         method: wire.method,
         uri: wire.uri,
@@ -86,19 +87,19 @@ async fn answer(
         headers: wire.headers,
         content_length: wire.content_length,
     };
-    let head = match judge(parts, scheme) {
+    let head = match judge(parts, scheme, connection.limits.head_size) {
         Ok(head) => Rc::new(head),
         Err(refused) => {
             let (denial, parts) = *refused;
             closing.unjudged(&parts);
-            return early(closing, "http", &denial);
+            return early(closing, "http", &denial, bodiless);
         }
     };
     closing.understood(&head);
     let Some(serving) = generation.listeners.get(&connection.downstream.listener) else {
         let public = "this address is no longer served";
         let denial = Denial::new(StatusCode::SERVICE_UNAVAILABLE, "listener.gone", public);
-        return early(closing, "listener", &denial);
+        return early(closing, "listener", &denial, bodiless);
     };
     let found = find_route(&serving.listener.routes, &head);
     let matched = found.is_some();
@@ -112,11 +113,11 @@ async fn answer(
 }
 
 /// A refusal before a route is known.
-fn early(mut closing: Box<Closing>, by: &'static str, denial: &Denial) -> Answered {
+fn early(mut closing: Box<Closing>, by: &'static str, denial: &Denial, bodiless: bool) -> Answered {
     closing.exchange_mut().refuse(by, Stage::Edge, denial);
     let (head, body) = problem::render(denial, closing.id());
     closing.answered(head.status);
-    finish_head(head, None, Download::whole(body, Some(closing)))
+    finish_whole(head, body, closing, bodiless)
 }
 
 fn find_route(routes: &RouteIndex, head: &RequestHead) -> Option<Arc<Route>> {
@@ -149,7 +150,7 @@ fn asks_for_websocket(head: &RequestHead) -> bool {
 
 /// What is settled about an exchange once its route is known.
 struct Job {
-    generation: Rc<Arc<Generation>>,
+    generation: Held,
     connection: Rc<Connection>,
     head: Rc<RequestHead>,
     route: Arc<Route>,
@@ -292,9 +293,22 @@ impl Job {
         let request = self.request(&closing);
         closing.exchange_mut().rewrite_response(&self.route.chain, request, &mut head);
         closing.answered(head.status);
-        let body = if self.head.method == http::Method::HEAD { Bytes::new() } else { body };
-        finish_head(head, None, Download::whole(body, Some(closing)))
+        finish_whole(head, body, closing, self.head.method == http::Method::HEAD)
     }
+}
+
+/// An answer whose body is there already; `bodiless` where the client is told its length only.
+fn finish_whole(
+    head: ResponseHead,
+    body: Bytes,
+    closing: Box<Closing>,
+    bodiless: bool,
+) -> Answered {
+    if !bodiless || body.is_empty() {
+        return finish_head(head, None, Download::whole(body, Some(closing)));
+    }
+    let length = u64::try_from(body.len()).ok();
+    finish_head(head, length, Download::whole(Bytes::new(), Some(closing)))
 }
 
 fn finish_head(mut head: ResponseHead, length: Option<u64>, body: Download) -> Answered {

@@ -1,6 +1,6 @@
 //! Sending a request: attempts, deadlines, and what their failures mean to the client.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 
 use super::connect::{ConnectFailure, connect};
 use super::{EndpointState, Lease, UpstreamState};
-use crate::exchange::MeteredBody;
+use crate::exchange::{MeteredBody, Refusal};
 use crate::http::{Reply, SendFailure, WireError};
 use crate::worker::Worker;
 
@@ -87,7 +87,7 @@ pub(crate) struct Errand<'a> {
     /// When the upload last made progress; the response deadline counts from there.
     pub(crate) progress: Rc<Cell<Duration>>,
     /// Why the upload broke off, where it did: a refusal of the client's body.
-    pub(crate) refusal: Rc<RefCell<Option<(&'static str, Box<Denial>)>>>,
+    pub(crate) refusal: Refusal,
 }
 
 /// Why there is no answer: the refusal, with the name under which the trail notes it.
