@@ -77,6 +77,16 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         "\nMedians of {rounds} rounds of {seconds} s, {CONNECTIONS} connections, 2 workers each."
     );
     drop((origin, peer, ours));
+    look_ups(&root)
+}
+
+/// What finding a route costs.
+fn look_ups(root: &Path) -> Result<ExitCode> {
+    let mut command = Command::new(process::cargo());
+    let words = "run --quiet --release --package demilune-core --example route_lookup";
+    command.current_dir(root).args(words.split(' '));
+    println!("\n{}", process::written(&command));
+    ensure!(command.status()?.success(), "the look-ups failed");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -20,7 +20,7 @@ fn patient() -> (Origin, Arc<AtomicBool>) {
     let asked = Arc::clone(&well);
     let origin = Origin::answering(move |seen| {
         let ill = seen.line.contains("/healthz") && !asked.load(Ordering::SeqCst);
-        let status = if ill { "500 Internal Server Error" } else { "204 No Content" };
+        let status = if ill { "500 Ill\r\ncontent-length: 0" } else { "204 No Content" };
         format!("HTTP/1.1 {status}\r\n\r\n").into_bytes()
     });
     (origin, well)

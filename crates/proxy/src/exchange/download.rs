@@ -24,6 +24,8 @@ enum Source {
     Whole(Bytes),
     // Boxed: most answers that are not proxied are small, and this one is not.
     Upstream(Box<Streamed>),
+    /// It broke off.
+    Broken(WireError),
 }
 
 struct Streamed {
@@ -59,7 +61,7 @@ impl Download {
     fn settle(&mut self) {
         let over = match &mut self.source {
             Source::Done => true,
-            Source::Whole(_) => false,
+            Source::Whole(_) | Source::Broken(_) => false,
             Source::Upstream(streamed) if streamed.body.is_end_stream() => {
                 if let Some(lease) = streamed.lease.take() {
                     lease.release();
@@ -93,6 +95,7 @@ impl Body for Download {
         let next = match &mut this.source {
             Source::Done => None,
             Source::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
+            Source::Broken(error) => Some(Err(error.clone())),
             Source::Upstream(streamed) => {
                 let Streamed { body, timer, .. } = &mut **streamed;
                 match Pin::new(body).poll_frame(cx) {
@@ -108,6 +111,14 @@ impl Body for Download {
                 }
             }
         };
+        if let (Some(Err(error)), Source::Upstream(_)) = (&next, &this.source) {
+            // The codec drops what it has not written when a body fails. It writes when a body
+            // pends: so the client gets the head, and sees that what it gets is cut short. The
+            // connection to the upstream goes already.
+            this.source = Source::Broken(error.clone());
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         match &next {
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
@@ -120,8 +131,6 @@ impl Body for Download {
                 this.settle();
             }
             Some(Err(_)) => {
-                // The connection to the upstream goes with it, and the client is shown that bytes
-                // are missing.
                 this.source = Source::Done;
                 this.note(End::UpstreamCut);
             }
@@ -151,6 +160,7 @@ impl Body for Download {
                 SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
             }
             Source::Upstream(streamed) => streamed.body.size_hint(),
+            Source::Broken(_) => SizeHint::default(),
         }
     }
 }
