@@ -1,6 +1,6 @@
 //! A request as the policies see it: who connected, the normalised head, the route, the identity.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -13,6 +13,9 @@ use crate::time::Moment;
 
 /// The longest host name accepted, in bytes (RFC 1035 section 2.3.4).
 pub const HOST_LIMIT: usize = 253;
+
+/// Room for the colon and the digits of a port.
+const PORT_ROOM: usize = 6;
 
 /// Who connected, and how.
 #[derive(Debug, Clone)]
@@ -89,7 +92,7 @@ impl Scheme {
 /// The authority a request is for: a valid host in lower case, and the port where one was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    text: Arc<str>,
+    text: String,
     name_end: usize,
     port: Option<u16>,
 }
@@ -124,13 +127,15 @@ impl Host {
         };
         let port = port.map(parse_port).transpose()?;
         let name = if name.starts_with('[') { name } else { checked_name(name)? };
-        let mut text = name.to_ascii_lowercase();
-        let name_end = text.len();
+        let name_end = name.len();
+        let mut text = String::with_capacity(name_end + PORT_ROOM);
+        text.push_str(name);
+        text.make_ascii_lowercase();
         if let Some(port) = port {
-            text.push(':');
-            text.push_str(&port.to_string());
+            // Writing to a string does not fail.
+            let _ = write!(text, ":{port}");
         }
-        Ok(Self { text: text.into(), name_end, port })
+        Ok(Self { text, name_end, port })
     }
 
     /// The name or address, in lower case, without the port.

@@ -222,15 +222,7 @@ fn decode_segment(segment: &str) -> Result<String, PathRefusal> {
         match value {
             b'/' | b'\\' | b'.' => return Err(PathRefusal::EncodedSeparator),
             0..=0x1f | 0x7f => return Err(PathRefusal::Byte),
-            b'%' => {
-                let mut ahead = bytes.clone();
-                let twice =
-                    ahead.next().and_then(hex).is_some() && ahead.next().and_then(hex).is_some();
-                if twice {
-                    return Err(PathRefusal::DoubleEncoding);
-                }
-                out.push_str("%25");
-            }
+            b'%' => out.push_str("%25"),
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
                 out.push(char::from(value));
             }
@@ -241,6 +233,14 @@ fn decode_segment(segment: &str) -> Result<String, PathRefusal> {
             }
         }
         decoded.push(value);
+    }
+    // Looked for in what is decoded: the digits may be encoded themselves (`%25%32%65`).
+    let encoded = |bytes: &[u8]| match bytes {
+        [b'%', high, low] => hex(*high).is_some() && hex(*low).is_some(),
+        _ => false,
+    };
+    if decoded.windows(3).any(encoded) {
+        return Err(PathRefusal::DoubleEncoding);
     }
     match std::str::from_utf8(&decoded) {
         Ok(_) => Ok(out),
@@ -315,6 +315,9 @@ mod tests {
             ("/a%5Cb", EncodedSeparator),
             ("/%2e%2e/x", EncodedSeparator),
             ("/a%252e", DoubleEncoding),
+            ("/a%25%32%65", DoubleEncoding),
+            ("/a%252%65", DoubleEncoding),
+            ("/a%25%32e", DoubleEncoding),
             ("/a%2", Encoding),
             ("/a%", Encoding),
             ("/a%zz", Encoding),
@@ -335,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_canonical_path_is_canonical_again() {
-        for raw in ["/a/./b/%7ex", "//x/../y%c3%a9", "/100%25"] {
+        for raw in ["/a/./b/%7ex", "//x/../y%c3%a9", "/100%25", "/%25%7a%7a", "/%25%25"] {
             let once = canonical(raw).unwrap();
             assert_eq!(canonical(&once), Ok(once.clone()));
         }

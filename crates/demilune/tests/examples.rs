@@ -39,8 +39,8 @@ fn examples() -> Vec<String> {
     [files("examples", ".yaml"), files("examples/policies", ".yaml")].concat()
 }
 
-/// The lines of `text` that begin with `word`, each with those that it goes on in (behind a `\`); `before` is
-/// cut off from each line.
+/// The lines of `text` that begin with `word`, each with those that it goes on in (behind a `\`);
+/// `before` is cut off from each line.
 fn commands(text: &str, before: &[&str], word: &str) -> Vec<String> {
     let mut lines = text.lines().map(|line| {
         let line = line.trim();

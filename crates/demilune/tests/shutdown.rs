@@ -1,4 +1,5 @@
-//! The end: nothing new begins, what is under way may end, and nothing that happened is left untold.
+//! The end: nothing new begins, what is under way may end, and nothing that happened is left
+//! untold.
 
 #![expect(
     clippy::unwrap_used,

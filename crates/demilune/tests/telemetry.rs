@@ -311,7 +311,11 @@ fn the_metrics_count_what_happened() {
         (r#"demilune_decisions_total{policy="keys",verdict="proved",code=""}"#.into(), "2"),
         (r#"demilune_decisions_total{policy="keys",verdict="absent",code=""}"#.into(), "2"),
         (
-            r#"demilune_decisions_total{policy="ip_restriction",verdict="deny",code="ip_restriction.address"}"#.into(),
+            [
+                r#"demilune_decisions_total{policy="ip_restriction",verdict="deny","#,
+                r#"code="ip_restriction.address"}"#,
+            ]
+            .concat(),
             "1",
         ),
         (format!(r#"{up}="origin",endpoint="{url}",outcome="answered"}}"#), "4"),

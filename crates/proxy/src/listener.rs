@@ -106,7 +106,7 @@ fn is_of_connection(error: &io::Error) -> bool {
 }
 
 /// One open connection, counted.
-struct Counted {
+pub(crate) struct Counted {
     worker: Rc<Worker>,
     name: Arc<str>,
     open: Arc<AtomicUsize>,
@@ -143,8 +143,7 @@ fn admit(
     worker.clients.spawn(async move {
         let worker = Rc::clone(&counted.worker);
         let _ = stream.set_nodelay(true);
-        converse(&worker, serving, stream, peer, curfew).await;
-        drop(counted);
+        converse(&worker, serving, stream, peer, curfew, counted).await;
     });
 }
 
@@ -155,17 +154,19 @@ async fn converse(
     stream: TcpStream,
     peer: SocketAddr,
     curfew: CurfewGuard,
+    counted: Counted,
 ) {
     let mut downstream = Downstream::new(peer, Arc::clone(&serving.listener.name), None);
     let Some(tls) = &serving.tls else {
-        return speak(worker, &serving, downstream, Protocol::Http1, stream, curfew).await;
+        let protocol = Protocol::Http1;
+        return speak(worker, &serving, (downstream, counted), protocol, stream, curfew).await;
     };
     let handshake = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream);
     match tokio::time::timeout(serving.listener.limits.handshake, handshake).await {
         Ok(Ok(stream)) => {
             let (facts, protocol) = facts(&stream);
             downstream.tls = Some(facts);
-            speak(worker, &serving, downstream, protocol, stream, curfew).await;
+            speak(worker, &serving, (downstream, counted), protocol, stream, curfew).await;
         }
         Ok(Err(_)) | Err(_) => {
             worker.shared.telemetry.tls_handshake_failed(&serving.listener.name);
@@ -191,7 +192,7 @@ fn facts(stream: &TlsStream<TcpStream>) -> (TlsFacts, Protocol) {
 async fn speak<T>(
     worker: &Rc<Worker>,
     serving: &Serving,
-    downstream: Downstream,
+    (downstream, counted): (Downstream, Counted),
     protocol: Protocol,
     stream: T,
     curfew: CurfewGuard,
@@ -203,12 +204,13 @@ async fn speak<T>(
     let head = (protocol == Protocol::Http1).then_some(limits.head);
     let deadlines = Deadlines { idle: limits.idle, head, write: limits.write_idle };
     let (io, progress) = Watched::new(stream, Arc::clone(&clock), deadlines);
-    let connection = Rc::new(Connection { downstream, limits });
+    let connection = Rc::new(Connection { downstream, limits, _counted: counted });
     let terms = Terms {
         protocol,
         clock,
         progress,
         head_size: limits.head_size,
+        write_idle: limits.write_idle,
         curfew,
         tasks: worker.background.clone(),
     };

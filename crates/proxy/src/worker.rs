@@ -140,8 +140,8 @@ impl Worker {
         mine.clone()
     }
 
-    /// A fresh id: two generators from random seeds, so that ids of different processes do not meet.
-    /// It names an exchange and guards nothing.
+    /// A fresh id: two generators from random seeds, so that ids of different processes do not
+    /// meet. It names an exchange and guards nothing.
     pub(crate) fn next_id(&self) -> RequestId {
         let (high, low) = &self.ids;
         RequestId(u128::from(split_mix(high)) << 64 | u128::from(split_mix(low)))

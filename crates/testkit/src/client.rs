@@ -77,8 +77,8 @@ impl Client {
         Self { wire: Wire::new(TcpStream::connect(address).unwrap()) }
     }
 
-    /// Connects by TLS to the server `name`, whom `authority` vouches for. Gives the group that keys were
-    /// exchanged in, too.
+    /// Connects by TLS to the server `name`, whom `authority` vouches for. Gives the group that
+    /// keys were exchanged in, too.
     #[must_use]
     pub fn connect_tls(
         address: SocketAddr,
@@ -133,7 +133,8 @@ impl Client {
         self.send(text);
     }
 
-    /// Reads an answer; `None` where the connection ends before its head does. Interim answers are skipped.
+    /// Reads an answer; `None` where the connection ends before its head does. Interim answers
+    /// are skipped.
     pub fn read(&mut self, head_only: bool) -> Option<Reply> {
         loop {
             let mut reply = self.head()?;

@@ -10,9 +10,9 @@ use crate::origin::Origin;
 /// What the file `pepper` holds, which [`callers`] names.
 pub(crate) const PEPPER: &str = "an example pepper, of more than thirty-two bytes";
 
-/// A document with the plain listener `main` and the operator's endpoints, both on ports that the kernel chooses, the
-/// upstream `origin`, and one route `all`, public, for all paths. Each of them may be given more, as YAML in flow
-/// style: `limits: { head: 1s }`.
+/// A document with the plain listener `main` and the operator's endpoints, both on ports that the
+/// kernel chooses, the upstream `origin`, and one route `all`, public, for all paths. Each of
+/// them may be given more, as YAML in flow style: `limits: { head: 1s }`.
 #[derive(Default)]
 pub struct Document {
     endpoints: Vec<String>,
@@ -58,7 +58,8 @@ impl Document {
         self
     }
 
-    /// Takes the route `all` away and puts these in its place, a line each: `name: { match: …, … }`.
+    /// Takes the route `all` away and puts these in its place, a line each: `name: { match: …, …
+    /// }`.
     #[must_use]
     pub fn routes(mut self, routes: &[&str]) -> Self {
         for route in routes {
@@ -99,8 +100,10 @@ upstreams:
     }
 }
 
-/// The parts `secrets`, `consumers` and `authenticators`: `alice`, of the group `gold`, with a key and a password, and
-/// `bob` with a key; `keys`, `query_keys` (in the parameter `key` too), `passwords` and, over plain HTTP,
+/// The parts `secrets`, `consumers` and `authenticators`: `alice`, of the group `gold`, with a
+/// key and a password, and
+/// `bob` with a key; `keys`, `query_keys` (in the parameter `key` too), `passwords` and, over
+/// plain HTTP,
 /// `plain_passwords`.
 pub(crate) fn callers() -> String {
     let pepper = Pepper::new(1, PEPPER.as_bytes()).unwrap();
@@ -119,7 +122,8 @@ consumers:
       - api_key: {{ hash: \"{}\" }}
 authenticators:
   keys: {{ key_auth: {{ pepper: pepper }} }}
-  query_keys: {{ key_auth: {{ pepper: pepper, in_query: {{ parameter: key, reason: for the test }} }} }}
+  query_keys:
+    key_auth: {{ pepper: pepper, in_query: {{ parameter: key, reason: for the test }} }}
   passwords: {{ basic_auth: {{}} }}
   plain_passwords: {{ basic_auth: {{ plain_text: for the test }} }}
 ",

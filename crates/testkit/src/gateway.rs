@@ -15,8 +15,8 @@ use crate::client::{Client, Reply};
 use crate::document::PEPPER;
 use crate::patience::{PATIENCE, eventually};
 
-/// A gateway to be started: `exe` is `env!("CARGO_BIN_EXE_demilune")`. Its folder holds the file `pepper`, which a
-/// [`Document`](crate::Document) names.
+/// A gateway to be started: `exe` is `env!("CARGO_BIN_EXE_demilune")`. Its folder holds the file
+/// `pepper`, which a [`Document`](crate::Document) names.
 #[must_use]
 pub fn gateway(exe: &str) -> GatewayBuilder {
     let folder = tempfile::tempdir().unwrap();
@@ -62,7 +62,8 @@ impl GatewayBuilder {
         self
     }
 
-    /// Runs on `name` in the folder, which the test writes by itself, instead of on a document of ours.
+    /// Runs on `name` in the folder, which the test writes by itself, instead of on a document of
+    /// ours.
     #[must_use]
     pub fn document(mut self, name: &str) -> Self {
         self.document = self.folder.path().join(name);
@@ -86,7 +87,8 @@ impl GatewayBuilder {
         }
     }
 
-    /// Starts it and waits until it is ready. Panics with what it printed where it does not become so.
+    /// Starts it and waits until it is ready. Panics with what it printed where it does not
+    /// become so.
     #[must_use]
     pub fn start(self) -> Gateway {
         let gateway = self.spawn();
@@ -204,7 +206,8 @@ impl Gateway {
         fs::rename(fresh, &self.document).unwrap();
     }
 
-    /// Replaces the document, has it loaded, and waits for the line that says whether it is in force.
+    /// Replaces the document, has it loaded, and waits for the line that says whether it is in
+    /// force.
     pub fn reload(&self, text: &str) -> Value {
         self.after_reload(|| {
             self.rewrite(text);

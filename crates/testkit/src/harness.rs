@@ -22,11 +22,13 @@ pub const BOB_KEY: &str = "dml_test_HJs2RHQkB80ueNHSjDvfTgQDvizFQl_1i7ced";
 
 /// Runs a route's policies on one request.
 ///
-/// `policies` is YAML of a route: `authenticate: keys` (or `passwords`; without it the route is public) and
-/// `policies: […]`. `request` is `GET /path from 192.0.2.7`, then headers a line each, then after an empty
-/// line a body. `expected` is `STATUS | step; step`, `…` for any number of steps; then lines `> name: value`
-/// for a header that the upstream is sent, `> name:` for one that it is not, `> GET /path` for its request
-/// line, and `< name: value` or `< name:` for the answer's headers.
+/// `policies` is YAML of a route: `authenticate: keys` (or `passwords`; without it the route is
+/// public) and
+/// `policies: […]`. `request` is `GET /path from 192.0.2.7`, then headers a line each, then after
+/// an empty line a body. `expected` is `STATUS | step; step`, `…` for any number of steps; then
+/// lines `> name: value` for a header that the upstream is sent, `> name:` for one that it is
+/// not, `> GET /path` for its request line, and `< name: value` or `< name:` for the answer's
+/// headers.
 pub fn check(policies: &str, request: &str, expected: &str) {
     Harness::new(policies).check(request, expected);
 }

@@ -20,8 +20,8 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it with the certificate `NAME.pem` and its key `NAME.key` in `folder`. It answers every
-    /// request with 200 and `hello`.
+    /// Starts it with the certificate `NAME.pem` and its key `NAME.key` in `folder`. It answers
+    /// every request with 200 and `hello`.
     #[must_use]
     pub fn start(folder: &Path, name: &str) -> Self {
         (0..TRIES).find_map(|_| Self::try_start(folder, name)).expect("nginx starts")

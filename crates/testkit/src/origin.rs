@@ -82,7 +82,8 @@ impl Origin {
         })
     }
 
-    /// Answers requests for `/slow` only when the sender is dropped; all others at once, with `hello`.
+    /// Answers requests for `/slow` only when the sender is dropped; all others at once, with
+    /// `hello`.
     #[must_use]
     pub fn held() -> (Self, mpsc::Sender<()>) {
         let (gate, opened) = mpsc::channel::<()>();
@@ -106,8 +107,8 @@ impl Origin {
         })
     }
 
-    /// Answers each request with the bytes that `answer` gives; the connection is closed after an empty answer
-    /// and after one that says `connection: close`.
+    /// Answers each request with the bytes that `answer` gives; the connection is closed after an
+    /// empty answer and after one that says `connection: close`.
     #[must_use]
     pub fn answering(answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static) -> Self {
         Self::conversing(move |talk| {
@@ -214,8 +215,8 @@ impl DerefMut for Conversation {
 }
 
 impl Conversation {
-    /// Reads the next request; `None` where the connection ends before it does. One that breaks off is not among
-    /// those seen.
+    /// Reads the next request; `None` where the connection ends before it does. One that breaks
+    /// off is not among those seen.
     pub fn request(&mut self) -> Option<Seen> {
         let mut seen = self.read_head()?;
         if seen.header("transfer-encoding") == Some("chunked") {
@@ -233,7 +234,8 @@ impl Conversation {
         Some(seen)
     }
 
-    /// Reads the head of the next request, which counts as seen, without a body; the body is up to the test.
+    /// Reads the head of the next request, which counts as seen, without a body; the body is up
+    /// to the test.
     pub fn head(&mut self) -> Option<Seen> {
         let seen = self.read_head()?;
         self.log.note(|state| state.seen.push(seen.clone()));

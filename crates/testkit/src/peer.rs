@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-/// The command of a peer such as `curl`. Panics, with the command that installs it, where it is missing: no
-/// test passes because its peer is not there.
+/// The command of a peer such as `curl`. Panics, with the command that installs it, where it is
+/// missing: no test passes because its peer is not there.
 #[must_use]
 pub fn peer(name: &str) -> Command {
     for folder in ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/bin"] {

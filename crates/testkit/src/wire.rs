@@ -83,7 +83,8 @@ impl Wire {
         }
     }
 
-    /// Reads one chunk of a chunked body, empty at its end (trailers included); `None` where it breaks off.
+    /// Reads one chunk of a chunked body, empty at its end (trailers included); `None` where it
+    /// breaks off.
     pub fn chunk(&mut self) -> Option<Vec<u8>> {
         let size = usize::from_str_radix(self.line()?.split(';').next()?, 16).ok()?;
         if size == 0 {
@@ -102,6 +103,13 @@ impl Wire {
         Some(bytes)
     }
 
+    /// Reads what comes next, at least one byte; empty where the connection has ended.
+    pub fn some(&mut self) -> Vec<u8> {
+        let bytes = self.reader.fill_buf().map(<[u8]>::to_vec).unwrap_or_default();
+        self.reader.consume(bytes.len());
+        bytes
+    }
+
     /// At most so many bytes, fewer where the connection ends before.
     pub(crate) fn up_to(&mut self, count: u64) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -116,7 +124,8 @@ impl Wire {
         bytes
     }
 
-    /// Waits for the connection's end; false where something else is said, or nothing at all happens.
+    /// Waits for the connection's end; false where something else is said, or nothing at all
+    /// happens.
     pub fn ends(&mut self) -> bool {
         match self.reader.fill_buf() {
             Ok(bytes) => bytes.is_empty(),

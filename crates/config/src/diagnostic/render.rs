@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use super::{Diagnostic, Diagnostics, MAX_SHOWN, Sources, Span};
+use crate::tree::may_hold_secret;
 
 /// The widest excerpt, in columns.
 const MAX_WIDTH: usize = 120;
@@ -76,7 +78,7 @@ fn excerpt(
     let line = sources.line(span.file, span.line).filter(|_| span.length > 0);
     let Some(line) = line else { return };
     let _ = writeln!(out, "{:gutter$} |", "");
-    if conceal {
+    if conceal || may_hold_secret(line, &bytes(line, span)) {
         let _ = writeln!(out, "{} | {CONCEALED}", span.line);
         return;
     }
@@ -86,6 +88,16 @@ fn excerpt(
     let beside = help.take_if(|help| help.chars().count() <= BESIDE_CARET);
     let beside = beside.map(|help| format!(" {help}")).unwrap_or_default();
     let _ = writeln!(out, "{:gutter$} | {:offset$}{carets}{beside}", "", "", offset = shown.offset);
+}
+
+/// Where the caret points, in bytes of the line.
+fn bytes(line: &str, span: Span) -> Range<usize> {
+    let at = |column: u32| {
+        let column = usize::try_from(column).unwrap_or(usize::MAX);
+        line.char_indices().nth(column).map_or(line.len(), |(at, _)| at)
+    };
+    let start = span.column.saturating_sub(1);
+    at(start)..at(start.saturating_add(span.length))
 }
 
 /// A line as a terminal can show it.

@@ -26,7 +26,7 @@ pub use de::{CONCEALED, Error, from_entry, from_node};
 pub use load::{load, load_sources};
 pub use parse::parse;
 pub use path::{PathSegment, format_path, join_key, parse_path};
-pub use suggest::{looks_secret, nearest};
+pub use suggest::{looks_secret, may_hold_secret, nearest};
 
 /// A value and where it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]

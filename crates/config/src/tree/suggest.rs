@@ -1,4 +1,7 @@
-//! "Did you mean": the accepted word nearest to one that is not.
+//! "Did you mean": the accepted word nearest to one that is not. And words that stand beside
+//! secrets.
+
+use std::ops::Range;
 
 /// Longer words are not compared: nobody mistypes a sentence, and comparing costs their product.
 const MAX_WORD: usize = 64;
@@ -79,9 +82,71 @@ pub fn looks_secret(name: &str) -> bool {
     SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
+/// Whether a line of a document may hold a secret, so that it must not be quoted: by the shape of
+/// what stands on it (a key of ours, a private key, a password in front of a host), or by a name
+/// with a value. The name or value at `told`, a range of bytes, is what the message is about:
+/// whether that may be quoted is known there.
+#[must_use]
+pub fn may_hold_secret(line: &str, told: &Range<usize>) -> bool {
+    line.contains("dml_")
+        || line.contains("-----BEGIN")
+        || line.split("://").skip(1).any(|rest| first_word(rest).contains('@'))
+        || pairs(line).any(|(name, at)| {
+            let about = at.start < told.end && told.start < at.end;
+            !about && looks_secret(name)
+        })
+}
+
+/// Up to what ends a plain value in a list or a mapping.
+fn first_word(text: &str) -> &str {
+    let ends = |c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | ',' | ']' | '}');
+    text.split(ends).next().unwrap_or_default()
+}
+
+/// The names on a line that have a plain value behind them, each with where both stand.
+fn pairs(line: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
+    line.match_indices([':', '=']).filter_map(|(at, _)| {
+        let (before, after) = (line.get(..at)?, line.get(at + 1..)?);
+        let value = after.trim_start().trim_start_matches(['"', '\'']);
+        let word = first_word(value);
+        let plain = !word.is_empty() && !word.starts_with(['{', '[', '#']);
+        let start = before.rfind(['{', '[', ',', '?', '&']).map_or(0, |start| start + 1);
+        let end = line.len() - value.len() + word.len();
+        plain.then_some((before.get(start..)?, start..end))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_that_may_hold_secrets_are_recognised() {
+        for line in [
+            "keys: { key_auth: { pepper: x }, heder: y }",
+            "set: { X-Api-Key: x }, removee: []",
+            "- { Authorization: \"Basic x\" }",
+            "alice: dml_live_x",
+            "key: \"-----BEGIN PRIVATE KEY-----\"",
+            "endpoints: [http://a, \"http://user:password@b\"]",
+            "endpoints: [\"http://a/?b=1&token=x\"]",
+        ] {
+            assert!(may_hold_secret(line, &(0..0)), "{line}");
+        }
+        for line in [
+            "endpoints: [\"http://a/\"] # by ops@example.com",
+            "key: api.key",
+            "secrets:",
+            "authenticate: { any_of: [keys, tokens] }",
+            "secrets: { key_pepper: { file: pepper } }",
+            "password: # none",
+            "",
+        ] {
+            assert!(!may_hold_secret(line, &(0..0)), "{line}");
+        }
+        assert!(!may_hold_secret("{ pepper: x }", &(2..8)));
+        assert!(may_hold_secret("{ a: 1, pepper: x }", &(2..3)));
+    }
 
     #[test]
     fn a_slip_finds_the_word_meant() {

@@ -136,9 +136,9 @@ fn any_doubt_about_the_framing_is_refused() {
     check(&cases);
 }
 
-// The codec takes `Content-Length` away where it stands beside `Transfer-Encoding: chunked`, and the
-// second one of two that agree: nobody above it can refuse those. What matters is that they are gone
-// towards the origin too, so that it does not count in another way than the gateway.
+// The codec takes `Content-Length` away where it stands beside `Transfer-Encoding: chunked`, and
+// the second one of two that agree: nobody above it can refuse those. What matters is that they
+// are gone towards the origin too, so that it does not count in another way than the gateway.
 #[test]
 fn a_length_beside_chunks_does_not_reach_the_origin_and_hides_no_request() {
     let origin = Origin::start();

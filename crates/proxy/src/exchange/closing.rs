@@ -81,6 +81,8 @@ impl Closing {
     pub(crate) fn unjudged(&mut self, parts: &Parts) {
         let text = |text: &str| text.chars().take(TARGET_LIMIT).collect::<String>();
         let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+        // In front of an `@` stands a password, where clients write one.
+        let host = host.and_then(|host| host.rsplit('@').next());
         self.unjudged = Some(Unjudged {
             method: text(parts.method.as_str()),
             host: text(host.unwrap_or_default()),

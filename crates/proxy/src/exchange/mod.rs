@@ -33,6 +33,7 @@ use smallvec::SmallVec;
 use crate::generation::Held;
 use crate::http::{RequestBody, Upgrading, WireRequest, WireResponse};
 use crate::hygiene::{Parts, judge};
+use crate::listener::Counted;
 use crate::upstream;
 use crate::worker::Worker;
 use closing::{Closing, PANICKED};
@@ -43,6 +44,8 @@ use tunnel::Tunnel;
 pub(crate) struct Connection {
     pub(crate) downstream: Downstream,
     pub(crate) limits: ClientLimits,
+    /// Counts the connection, also while it is a tunnel.
+    pub(crate) _counted: Counted,
 }
 
 /// An answer, and the body that reports the exchange's end.
@@ -339,18 +342,18 @@ fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, Denial> {
 /// Removes what governs the upstream's connection, not the client's (RFC 9110 section 7.6.1), and
 /// the length, which is written anew.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let nominated: Vec<String> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|list| list.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
-        .collect();
+    let nominated = |name: &HeaderName| {
+        let lists = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        lists
+            .flat_map(|list| list.split(','))
+            .any(|word| word.trim().eq_ignore_ascii_case(name.as_str()))
+    };
+    let connection = headers.contains_key(CONNECTION);
     let governs = |name: &HeaderName| {
         [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, TE, TRAILER, PROXY_AUTHENTICATE]
             .contains(name)
             || matches!(name.as_str(), "keep-alive" | "proxy-connection")
-            || nominated.iter().any(|nominated| nominated == name.as_str())
+            || (connection && nominated(name))
     };
     // Mostly there is the length alone: one pass over few names is cheaper than nine look-ups.
     let doomed: SmallVec<[HeaderName; 4]> =

@@ -1,9 +1,12 @@
 //! The server side of the wire: HTTP/1.1 and HTTP/2 from clients.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use demilune_core::Clock;
@@ -11,6 +14,7 @@ use http_body::Body;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Sleep;
 
 use super::watch::Progress;
 use super::{
@@ -42,6 +46,8 @@ pub(crate) struct Terms {
     pub(crate) progress: Arc<Progress>,
     /// Size of a request's head, in bytes.
     pub(crate) head_size: usize,
+    /// How long a client may take nothing of an HTTP/2 stream's answer.
+    pub(crate) write_idle: Duration,
     /// Called when no further request may begin.
     pub(crate) curfew: CurfewGuard,
     /// Where the tasks of HTTP/2 streams live.
@@ -63,7 +69,7 @@ where
     R: Future<Output = WireResponse<B>> + 'static,
     B: Body<Data = Bytes, Error = WireError> + Unpin + 'static,
 {
-    let Terms { protocol, clock, progress, head_size, curfew, tasks } = terms;
+    let Terms { protocol, clock, progress, head_size, write_idle, curfew, tasks } = terms;
     let exchange = Rc::new(exchange);
     let busy = Rc::new(Busy { clock, progress: Arc::clone(&progress), open: 0.into() });
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
@@ -83,7 +89,13 @@ where
                 upgrade,
             })
             .await;
-            let mut out = http::Response::new(Guarded { body: response.body, _busy: busy });
+            if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+                // From here on the tunnel's deadlines count, and no request comes any more.
+                busy.stay();
+            }
+            let taking = Taking::of_stream();
+            let body = Guarded { body: response.body, taking, _busy: busy };
+            let mut out = http::Response::new(body);
             *out.status_mut() = response.status;
             *out.headers_mut() = response.headers;
             Ok::<_, Infallible>(out)
@@ -98,7 +110,8 @@ where
             until_curfew(curfew.curfew(), connection, |c| c.graceful_shutdown()).await
         }
         Protocol::Http2 => {
-            let mut builder = hyper::server::conn::http2::Builder::new(tasks);
+            let mut builder =
+                hyper::server::conn::http2::Builder::new(Streams { tasks, write_idle });
             builder
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(STREAMS_LIMIT)
@@ -112,15 +125,66 @@ where
     result.map_err(|error| unparsed(&error, progress.phase()))
 }
 
-impl<F> hyper::rt::Executor<F> for Tasks
+/// Runs the streams of an HTTP/2 connection. A client that gives a stream no room (its window
+/// stays shut) writes nothing that the connection's own watch could miss: each stream is watched.
+#[derive(Clone)]
+struct Streams {
+    tasks: Tasks,
+    write_idle: Duration,
+}
+
+impl<F> hyper::rt::Executor<F> for Streams
 where
     F: Future + 'static,
 {
     fn execute(&self, future: F) {
-        self.spawn(async move {
-            future.await;
-        });
+        let taking = Rc::new(Taking::default());
+        let stream = unless_untaken(future, Rc::clone(&taking), self.write_idle);
+        self.tasks.spawn(STREAM.scope(taking, stream));
     }
+}
+
+tokio::task_local! {
+    /// The stream of the task that is polled.
+    static STREAM: Rc<Taking>;
+}
+
+/// What is known of the taking of a stream's answer.
+#[derive(Default)]
+struct Taking {
+    /// How many frames the body gave away.
+    given: Cell<u64>,
+    /// Whether the last of them has not been taken yet.
+    waits: Cell<bool>,
+}
+
+impl Taking {
+    /// That of the stream whose task is polled; one that nobody watches over HTTP/1.1.
+    fn of_stream() -> Rc<Self> {
+        STREAM.try_with(Rc::clone).unwrap_or_default()
+    }
+}
+
+/// Runs a stream to its end, or until the client took nothing of its answer for `limit`: then it
+/// is dropped, which resets it.
+async fn unless_untaken<F: Future>(stream: F, taking: Rc<Taking>, limit: Duration) {
+    let mut stream = pin!(stream);
+    let mut untaken: Option<(u64, Pin<Box<Sleep>>)> = None;
+    std::future::poll_fn(|cx| {
+        if stream.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let given = taking.given.get();
+        if !taking.waits.get() {
+            untaken = None;
+            return Poll::Pending;
+        }
+        if untaken.as_ref().is_none_or(|(of, _)| *of != given) {
+            untaken = Some((given, Box::pin(tokio::time::sleep(limit))));
+        }
+        untaken.as_mut().map_or(Poll::Pending, |(_, timer)| timer.as_mut().poll(cx))
+    })
+    .await;
 }
 
 /// Polls a connection to its end; tells it once when no further request may begin.
@@ -156,7 +220,7 @@ fn unparsed(error: &hyper::Error, phase: Phase) -> Option<Unparsed> {
 struct Busy {
     clock: Arc<dyn Clock>,
     progress: Arc<Progress>,
-    open: std::cell::Cell<usize>,
+    open: Cell<usize>,
 }
 
 struct BusyGuard(Rc<Busy>);
@@ -166,6 +230,13 @@ impl BusyGuard {
         busy.open.set(busy.open.get() + 1);
         busy.progress.enter(Phase::Busy, busy.clock.monotonic());
         Self(Rc::clone(busy))
+    }
+}
+
+impl BusyGuard {
+    /// Keeps the connection busy for good.
+    fn stay(&self) {
+        self.0.open.set(self.0.open.get() + 1);
     }
 }
 
@@ -182,6 +253,7 @@ impl Drop for BusyGuard {
 /// A body that keeps its connection busy until it is dropped.
 struct Guarded<B> {
     body: B,
+    taking: Rc<Taking>,
     _busy: BusyGuard,
 }
 
@@ -191,9 +263,16 @@ impl<B: Body<Data = Bytes, Error = WireError> + Unpin> Body for Guarded<B> {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, WireError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, WireError>>> {
+        // Who asks has passed on what was given before.
+        self.taking.waits.set(false);
+        let next = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(next, Poll::Ready(Some(Ok(_)))) {
+            self.taking.given.set(self.taking.given.get() + 1);
+            self.taking.waits.set(true);
+        }
+        next
     }
 
     fn is_end_stream(&self) -> bool {
@@ -202,5 +281,74 @@ impl<B: Body<Data = Bytes, Error = WireError> + Unpin> Body for Guarded<B> {
 
     fn size_hint(&self) -> http_body::SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use demilune_core::Moment;
+
+    use super::super::watch::Deadlines;
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(20);
+
+    struct Standing;
+
+    impl Clock for Standing {
+        fn now(&self) -> Moment {
+            Moment { wall: std::time::SystemTime::UNIX_EPOCH, monotonic: Duration::ZERO }
+        }
+    }
+
+    fn run<F: Future>(future: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(future)
+    }
+
+    /// Whether a stream whose body does `step` at each poll is still there after ten times the
+    /// limit.
+    fn lives(step: impl Fn(&Taking)) -> bool {
+        let taking = Rc::new(Taking::default());
+        let body = Rc::clone(&taking);
+        let stream = async {
+            loop {
+                step(&body);
+                tokio::time::sleep(LIMIT / 2).await;
+            }
+        };
+        let watched = unless_untaken(stream, taking, LIMIT);
+        run(async { tokio::time::timeout(LIMIT * 10, watched).await.is_err() })
+    }
+
+    #[test]
+    fn a_stream_of_whose_answer_nothing_is_taken_is_given_up() {
+        assert!(!lives(|taking| taking.waits.set(true)));
+    }
+
+    #[test]
+    fn a_stream_that_waits_for_its_upstream_or_is_taken_slowly_is_not() {
+        assert!(lives(|taking| taking.waits.set(false)));
+        assert!(lives(|taking| {
+            taking.waits.set(true);
+            taking.given.set(taking.given.get() + 1);
+        }));
+    }
+
+    #[test]
+    fn a_tunnel_is_under_no_deadline_for_requests() {
+        let deadlines = Deadlines { idle: LIMIT, head: Some(LIMIT), write: LIMIT };
+        let clock: Arc<dyn Clock> = Arc::new(Standing);
+        let (_io, progress) = Watched::new((), Arc::clone(&clock), deadlines);
+        let busy = Rc::new(Busy { clock, progress: Arc::clone(&progress), open: 0.into() });
+        drop(BusyGuard::new(&busy));
+        assert_eq!(progress.phase(), Phase::Idle);
+        let switching = BusyGuard::new(&busy);
+        switching.stay();
+        drop(switching);
+        assert_eq!(progress.phase(), Phase::Busy);
     }
 }

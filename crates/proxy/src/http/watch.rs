@@ -194,7 +194,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.linger.is_none() {
-            ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+            // TLS still has a word to say, which nobody may be reading.
+            let shut = Pin::new(&mut this.inner).poll_shutdown(cx);
+            ready!(this.unless_stalled(cx, shut))?;
         }
         let (read, timer) =
             this.linger.get_or_insert_with(|| (0, Box::pin(tokio::time::sleep(LINGER_TIME))));
