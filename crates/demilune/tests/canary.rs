@@ -160,6 +160,11 @@ fn origin() -> Origin {
             "cut" => Vec::new(),
             "garbage" => answer("canary-garbage: this is no HTTP\r\n\r\n"),
             "field" => answer("HTTP/1.1 200 OK\r\nset cookie: canary-field\r\n\r\n"),
+            "tunnel" => answer(concat!(
+                "HTTP/1.1 101 canary\r\nconnection: upgrade\r\nupgrade: websocket\r\n",
+                "sec-websocket-accept: kzJR19hOWh7QcjFkTcPWZMSobuc=\r\nx: canary\r\n\r\n",
+                "canary-message"
+            )),
             "odd" => answer("HTTP/1.1 101 canary-phrase\r\nx: canary\r\n\r\n"),
             "half" => {
                 answer("HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\ncanary")
@@ -235,7 +240,9 @@ fn ask_badly(search: &mut Search, gateway: &Gateway) {
         HEADERS.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let secrets = secrets.concat();
     let long = "canary".repeat(10_000);
-    let socket = "host: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n";
+    let coding = "transfer-encoding:";
+    let socket =
+        "host: a\r\nsec-websocket-version: 13\r\nconnection: upgrade\r\nupgrade: websocket\r\n";
     for request in [
         format!("GET /open HTTP/1.1\r\nhost: a\r\n{secrets}no colon canary\r\n\r\n"),
         format!("GET /open HTTP/1.1\r\nhost: a\r\nx: {long}\r\n\r\n"),
@@ -245,8 +252,8 @@ fn ask_badly(search: &mut Search, gateway: &Gateway) {
         format!("TRACE /open/x HTTP/1.1\r\nhost: a\r\n{secrets}\r\n"),
         format!("CONNECT b:443 HTTP/1.1\r\nhost: b:443\r\n{secrets}\r\n"),
         format!("POST /open/x HTTP/1.1\r\nhost: a\r\n{secrets}content-length: 9\r\n\r\ncanary"),
-        format!("POST /open/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\ncanary\r\n"),
-        format!("POST /open/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: canary\r\n\r\n"),
+        format!("POST /open/x HTTP/1.1\r\nhost: a\r\n{secrets}{coding} chunked\r\n\r\ncanary\r\n"),
+        format!("POST /open/x HTTP/1.1\r\nhost: a\r\n{secrets}{coding} canary\r\n\r\n"),
         format!("GET /open/x HTTP/1.1\r\n{socket}{secrets}\r\n"),
         format!("GET /sockets/odd HTTP/1.1\r\n{socket}{secrets}\r\ncanary-message"),
         format!("GET /sockets/ok HTTP/1.1\r\n{socket}{secrets}\r\ncanary-message"),
@@ -259,6 +266,10 @@ fn ask_badly(search: &mut Search, gateway: &Gateway) {
             search.answered("something bad", &reply);
         }
     }
+    let mut tunnel = gateway.client("main");
+    tunnel.send(format!("GET /sockets/tunnel HTTP/1.1\r\n{socket}{secrets}\r\n"));
+    assert_eq!(tunnel.read(false).unwrap().status, 101);
+    tunnel.send("canary-message");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "what goes wrong in a test must stop it, in its functions too"
 )]
 

@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "what goes wrong in a test must stop it, in its functions too"
 )]
 

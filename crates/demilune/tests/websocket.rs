@@ -241,24 +241,28 @@ fn a_client_that_vanishes_takes_the_origins_side_along() {
 
 #[test]
 fn one_on_which_nothing_is_said_is_ended() {
-    let (origin, ended) = opening(echo);
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    let origin = Origin::conversing(move |wire| {
+        wire.head();
+        wire.send(format!("{SWITCH}hello"));
+        let _ = tell.lock().unwrap().send(wire.ends());
+    });
     let idle = "timeouts: { idle: 300ms }";
     let gateway = start(Document::before(&origin).route(OPEN).upstream(idle));
     let mut client = open(&gateway, "/chat");
-    client.send("ping");
-    assert_eq!(client.bytes(4).unwrap(), b"ping");
+    assert_eq!(client.bytes(5).unwrap(), b"hello");
     assert!(client.ends());
-    ended.recv_timeout(PATIENCE).unwrap();
+    assert!(told.recv_timeout(PATIENCE).unwrap(), "the origin is told");
     let line = gateway.access("/chat");
-    assert_eq!((&line["received"], &line["sent"]), (&4.into(), &4.into()));
+    assert_eq!((&line["received"], &line["sent"]), (&0.into(), &5.into()));
 }
 
 #[test]
 fn it_outlives_the_deadlines_that_are_for_requests() {
     let (origin, _ended) = opening(echo);
     let limits = "limits: { head: 200ms, idle: 200ms, body_idle: 200ms, write_idle: 200ms }";
-    let document = Document::before(&origin).route(OPEN).listener(limits);
-    let gateway = start(document.upstream("timeouts: { response: 200ms }"));
+    let gateway = start(Document::before(&origin).route(OPEN).listener(limits));
     let mut client = open(&gateway, "/chat");
     client.send("ping");
     assert_eq!(client.bytes(4).unwrap(), b"ping");

@@ -125,11 +125,13 @@ impl Policy for Rewrite {
 }
 
 impl RequestChanges {
+    /// What is wrong with a header that may be something that only the upstream should see is told
+    /// without its line.
     fn set(&self) -> Result<Vec<(HeaderName, Value)>, Invalid> {
         let mut set = Vec::new();
         for (name, text) in &self.set {
             let field = entry("request", name);
-            let name = checked_name(&field, name)?;
+            let name = checked_name(&field, name).map_err(Invalid::conceal)?;
             if is_reserved_header(name.as_str()) {
                 return Err(reserved(field, &name));
             }
@@ -137,8 +139,9 @@ impl RequestChanges {
                 let reason = "a credential does not stand in the document";
                 return Err(Invalid::new(field, reason).conceal());
             }
-            let template = Template::parse(text).map_err(|why| Invalid::new(&field, why))?;
-            let fixed = checked_value(&field, &template.sample())?;
+            let template =
+                Template::parse(text).map_err(|why| Invalid::new(&field, why).conceal())?;
+            let fixed = checked_value(&field, &template.sample()).map_err(Invalid::conceal)?;
             let value =
                 if template.is_fixed() { Value::Fixed(fixed) } else { Value::Filled(template) };
             set.push((name, value));

@@ -58,8 +58,8 @@ impl Document {
         self
     }
 
-    /// Takes the route `all` away and puts these in its place, a line each: `name: { match: …, …
-    /// }`.
+    /// Takes the route `all` away and puts these in its place, a line each, such as
+    /// `shut: { match: { path: /shut }, upstream: origin, authenticate: keys }`.
     #[must_use]
     pub fn routes(mut self, routes: &[&str]) -> Self {
         for route in routes {

@@ -84,15 +84,17 @@ impl Leaves<'_> {
             (Some(Value::Array(old)), None) => self.lists(at, old, &[], sides),
             (None, Some(Value::Array(new))) => self.lists(at, &[], new, sides),
             (Some(old), Some(new)) if old != new => {
-                let what = if conceals(at, old) || conceals(at, new) {
+                let what = if self.conceals(at, old) || self.conceals(at, new) {
                     "changed".to_owned()
                 } else {
                     format!("{} → {}", show(old), show(new))
                 };
                 self.push(at, what, sides);
             }
-            (None, Some(value)) => self.push(at, format!("added{}", shown(at, value)), sides),
-            (Some(value), None) => self.push(at, format!("removed{}", shown(at, value)), sides),
+            (None, Some(value)) => self.push(at, format!("added{}", self.shown(at, value)), sides),
+            (Some(value), None) => {
+                self.push(at, format!("removed{}", self.shown(at, value)), sides)
+            }
             _ => {}
         }
     }
@@ -159,6 +161,23 @@ impl Leaves<'_> {
         }
     }
 
+    /// A header that a policy sets may be something that only the upstream should see; and what
+    /// stands in place of a secret's name may be the secret.
+    fn conceals(&self, at: &At, value: &Value) -> bool {
+        let Some(text) = value.as_str() else { return false };
+        let last = at.label.rsplit(['.', '[']).next().unwrap_or_default();
+        let named = |document: &Document| document.model.secrets.contains_key(text);
+        let place = at.label.contains(".policies[") || at.label.starts_with("authenticators.");
+        place && looks_secret(last) && !named(self.pair.before) && !named(self.pair.after)
+    }
+
+    fn shown(&self, at: &At, value: &Value) -> String {
+        if value.is_object() || self.conceals(at, value) {
+            return String::new();
+        }
+        format!(" {}", show(value))
+    }
+
     /// Credentials of a consumer that both documents have: only their kind is told.
     fn credentials(&mut self, consumer: &str) {
         let Pair { before, after } = self.pair;
@@ -166,7 +185,7 @@ impl Leaves<'_> {
             self.push(&at, format!("removed {kind}"), (true, false));
         }
         for (at, kind) in credentials_only_in(after, before, consumer) {
-            let what = format!("added {kind}: another way to be this caller");
+            let what = format!("added {kind}, another way to be this caller");
             let change = at.change(self.pair, what, (false, true));
             self.changes.push(Change { loosens: true, ..change });
         }
@@ -216,19 +235,6 @@ pub(super) fn policy_at(
 fn settings(policy: &PolicyConfig) -> Option<Value> {
     let value = serde_json::to_value(policy).ok()?;
     value.get(policy.meta().name).cloned()
-}
-
-/// A header that a policy sets may be something that only the upstream should see.
-fn conceals(at: &At, value: &Value) -> bool {
-    let last = at.label.rsplit(['.', '[']).next().unwrap_or_default();
-    value.is_string() && at.label.contains(".policies[") && looks_secret(last)
-}
-
-fn shown(at: &At, value: &Value) -> String {
-    if value.is_object() || conceals(at, value) {
-        return String::new();
-    }
-    format!(" {}", show(value))
 }
 
 /// A value as the document writes it; text with spaces in quotes.

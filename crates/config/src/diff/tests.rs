@@ -392,7 +392,7 @@ fn callers_that_are_added_loosen_and_their_credentials_are_not_shown() {
     assert_eq!(
         replaced(&old, &new),
         [
-            "loosens  consumers.acme.credentials: added api_key: \
+            "loosens  consumers.acme.credentials: added api_key, \
              another way to be this caller (b:18)",
             "changes  consumers.acme.credentials: removed api_key (was a:18)",
         ]

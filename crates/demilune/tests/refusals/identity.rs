@@ -51,7 +51,7 @@ fn a_key_proves_its_consumer_and_nothing_else_does() {
             (&[(KEY, UNKNOWN_KEY)], json!([401, null, "key_auth.unknown"])),
             (&[(KEY, "")], json!([401, null, "key_auth.malformed"])),
             (&[(KEY, "alice")], json!([401, null, "key_auth.malformed"])),
-            (&[(KEY, &ALICE_KEY[1..])], json!([401, null, "key_auth.malformed"])),
+            (&[(KEY, ALICE_KEY.trim_start_matches("d"))], json!([401, null, "key_auth.malformed"])),
             (&[(KEY, ALICE_KEY), (KEY, ALICE_KEY)], json!([401, null, "key_auth.ambiguous"])),
             (&[(KEY, ALICE_KEY), ("X-API-KEY", BOB_KEY)], json!([401, null, "key_auth.ambiguous"])),
             (&[("x_api_key", ALICE_KEY)], json!([401, null, "authentication.required"])),

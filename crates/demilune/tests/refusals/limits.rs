@@ -70,6 +70,25 @@ fn a_body_that_is_declared_too_large_is_refused_before_any_of_it_is_sent() {
 }
 
 #[test]
+fn a_client_that_sends_without_waiting_still_reads_its_refusal() {
+    let origin = Origin::start();
+    let size = "policies: [{ request_size: { body: 10B } }]";
+    let gateway = start(Document::before(&origin).route(size));
+    let large = vec![b'x'; 200 << 10];
+    for _ in 0..5 {
+        let reply = gateway.client("main").request("POST", "/", &[], Some(&large));
+        assert_eq!((reply.status, reply.whole), (413, true));
+        let mut client = gateway.client("main");
+        client.begin("POST", "/", &[("transfer-encoding", "chunked")]);
+        client.send_chunk(&large);
+        client.send_chunk("");
+        let reply = client.read(false).unwrap();
+        assert_eq!((reply.status, reply.whole), (413, true));
+    }
+    assert!(origin.seen().is_empty());
+}
+
+#[test]
 fn a_body_that_turns_out_too_large_is_refused_and_the_origin_never_gets_its_end() {
     let (tell, told) = channel();
     let tell = Mutex::new(tell);

@@ -115,6 +115,9 @@ fn an_answer_that_is_none_is_told_as_502_and_nothing_of_it_reaches_the_client() 
         "HTTP/1.1 200 OK\r\ncontent-length: 6, 5\r\n\r\ncanary".to_owned(),
         "HTTP/1.1 200 OK\r\ncan ary: x\r\ncontent-length: 0\r\n\r\n".to_owned(),
         "HTTP/1.1 200 OK\r\nx: can\0ary\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\nx: can\rary\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\nx: a\r\n canary\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\nx : canary\r\ncontent-length: 0\r\n\r\n".to_owned(),
         format!("HTTP/1.1 200 OK\r\n{many}content-length: 0\r\n\r\n"),
         format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "canary".repeat(50_000)),
     ];
@@ -149,8 +152,8 @@ fn an_answer_whose_length_is_in_doubt_is_told_as_502() {
         talk.rest();
     });
     let gateway = start(Document::before(&origin));
-    for number in 0..answers.len() {
-        println!("{}", answers[number]);
+    for (number, answer) in answers.iter().enumerate() {
+        println!("{answer}");
         let not_understood = "the upstream's answer was not understood";
         let expected = json!([502, "upstream.ambiguous_length", 1]);
         fails(&gateway, &format!("/{number}"), &expected, not_understood);

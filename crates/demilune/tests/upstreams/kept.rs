@@ -113,17 +113,28 @@ fn a_repeated_request_that_fails_again_is_given_up() {
 
 #[test]
 fn a_connection_with_bytes_behind_an_answer_is_not_used_again() {
-    let origin = Origin::conversing(|talk| {
-        while talk.request().is_some() {
-            talk.send(format!("{HELLO}HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhidden"));
+    for (method, answer) in [
+        ("GET", HELLO),
+        ("POST", HELLO),
+        ("HEAD", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"),
+        ("GET", "HTTP/1.1 204 No Content\r\n\r\n"),
+        ("GET", "HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n"),
+        ("GET", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+    ] {
+        let origin = Origin::conversing(move |talk| {
+            while talk.request().is_some() {
+                talk.send(format!("{answer}HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhidden"));
+            }
+        });
+        let gateway = start(Document::before(&origin));
+        let mut client = gateway.client("main");
+        for _ in 0..3 {
+            let reply = client.request(method, "/", &[], None);
+            assert_ne!(reply.text(), "hidden", "{method} {answer}");
+            assert!(reply.whole && matches!(reply.status, 200 | 204 | 304), "{reply:?}");
         }
-    });
-    let gateway = start(Document::before(&origin));
-    let mut client = gateway.client("main");
-    for _ in 0..3 {
-        assert_eq!(client.get("/", &[]).text(), "hello");
+        assert_eq!(origin.connections(), 3, "{method} {answer}");
     }
-    assert_eq!(origin.connections(), 3);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! silent.
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,6 +12,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::closing::Closing;
 use crate::http::Upgrading;
 use crate::upstream::Lease;
+
+/// How long one side may go on after the other has ended. A WebSocket is closed by frames before
+/// its connections are (RFC 6455 section 7.1.1): there is little left to say.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Two connections that are to become one tunnel.
 pub(crate) struct Tunnel {
@@ -52,10 +57,16 @@ async fn join(
     let (client_in, client_out) = tokio::io::split(client);
     let (upstream_in, upstream_out) = tokio::io::split(upstream);
     let both = async {
-        tokio::try_join!(
-            pump(client_in, upstream_out, received, End::ClientLeft, End::UpstreamCut),
-            pump(upstream_in, client_out, sent, End::UpstreamCut, End::ClientLeft)
-        )
+        let up = pump(client_in, upstream_out, received, End::ClientLeft, End::UpstreamCut);
+        let down = pump(upstream_in, client_out, sent, End::UpstreamCut, End::ClientLeft);
+        let (mut up, mut down) = (pin!(up), pin!(down));
+        let (ended, client_ended) = tokio::select! {
+            ended = up.as_mut() => (ended, true),
+            ended = down.as_mut() => (ended, false),
+        };
+        ended?;
+        let other = async { if client_ended { down.await } else { up.await } };
+        tokio::time::timeout(FAREWELL, other).await.unwrap_or(Ok(()))
     };
     let silent = async {
         loop {
@@ -68,7 +79,7 @@ async fn join(
     };
     tokio::select! {
         ended = both => match ended {
-            Ok(_) => End::Complete,
+            Ok(()) => End::Complete,
             Err(end) => end,
         },
         () = silent => End::UpstreamCut,

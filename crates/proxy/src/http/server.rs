@@ -297,7 +297,7 @@ mod tests {
 
     impl Clock for Standing {
         fn now(&self) -> Moment {
-            Moment { wall: std::time::SystemTime::UNIX_EPOCH, monotonic: Duration::ZERO }
+            Moment::default()
         }
     }
 

@@ -82,6 +82,8 @@ pub(crate) struct Watched<T> {
     progress: Arc<Progress>,
     deadlines: Deadlines,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whether the timer may be set for a longer wait than the one that has begun.
+    stale: bool,
     write_timer: Option<Pin<Box<Sleep>>>,
     linger: Option<(usize, Pin<Box<Sleep>>)>,
 }
@@ -94,8 +96,8 @@ impl<T> Watched<T> {
     ) -> (Self, Arc<Progress>) {
         let progress = Arc::new(Progress::new(clock.monotonic()));
         let shared = Arc::clone(&progress);
-        let (timer, write_timer, linger) = (None, None, None);
-        (Self { inner, clock, progress, deadlines, timer, write_timer, linger }, shared)
+        let (timer, stale, write_timer, linger) = (None, false, None, None);
+        (Self { inner, clock, progress, deadlines, timer, stale, write_timer, linger }, shared)
     }
 
     /// How long is left until the deadline of the phase; `None` where it has none.
@@ -110,13 +112,19 @@ impl<T> Watched<T> {
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if std::mem::take(&mut self.stale) && self.progress.phase() == Phase::Head {
+            self.timer = None;
+        }
         loop {
-            let Some(left) = self.left() else { return Poll::Pending };
-            if left.is_zero() {
+            let left = self.left();
+            if left.is_some_and(|left| left.is_zero()) {
                 let error = io::Error::new(io::ErrorKind::TimedOut, "the client was too slow");
                 return Poll::Ready(error);
             }
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(left)));
+            // Nothing is due while an exchange is under way. The timer is set all the same: when
+            // the exchange has ended, nobody polls again for the sake of the idle deadline.
+            let wait = left.unwrap_or(self.deadlines.idle);
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(wait)));
             ready!(timer.as_mut().poll(cx));
             self.timer = None;
         }
@@ -153,8 +161,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
                 let begun = buffer.filled().len() > before && self.deadlines.head.is_some();
                 if begun && self.progress.phase() == Phase::Idle {
                     self.progress.enter(Phase::Head, self.clock.monotonic());
-                    // It was set for the longer wait.
-                    self.timer = None;
+                    self.stale = true;
                 }
                 Poll::Ready(result)
             }
@@ -212,5 +219,64 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use demilune_core::Moment;
+
+    use super::*;
+
+    struct Standing;
+
+    impl Clock for Standing {
+        fn now(&self) -> Moment {
+            Moment::default()
+        }
+    }
+
+    /// Takes nothing and gives nothing, like TLS towards a client that reads no more.
+    struct Stuck;
+
+    impl AsyncRead for Stuck {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Stuck {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_cannot_hold_up_the_close_either() {
+        let limit = Duration::from_millis(20);
+        let deadlines = Deadlines { idle: limit, head: Some(limit), write: limit };
+        let (mut io, _) = Watched::new(Stuck, Arc::new(Standing), deadlines);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let closed = runtime.block_on(async {
+            let closing = tokio::io::AsyncWriteExt::shutdown(&mut io);
+            tokio::time::timeout(limit * 50, closing).await
+        });
+        assert_eq!(closed.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use serde::de::{self, Expected, Unexpected};
 
 use crate::diagnostic::Diagnostic;
-use crate::tree::{Node, Value};
+use crate::tree::{Node, Value, may_hold_secret};
 
 use super::scalar;
 
@@ -106,7 +106,7 @@ impl de::Error for Error {
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let found = format!("`{}`", cut(variant));
+        let found = unexpected(Unexpected::Str(variant), false);
         Self::mismatch(&OneOf(expected), found, "other text".to_owned())
     }
 
@@ -130,7 +130,9 @@ pub(in crate::tree) fn found(node: &Node, conceal: bool) -> String {
         Value::Null => "nothing".into(),
         Value::Sequence(_) => "a list".into(),
         Value::Mapping(_) => "a mapping".into(),
-        Value::Scalar(_) if conceal => "a value".into(),
+        Value::Scalar(scalar) if conceal || may_hold_secret(&scalar.text, &(0..0)) => {
+            "a value".into()
+        }
         Value::Scalar(scalar) if !scalar.plain => format!("the text \"{}\"", cut(&scalar.text)),
         Value::Scalar(scalar) if scalar::is_number(&scalar.text) => {
             format!("the number `{}`", cut(&scalar.text))
@@ -145,6 +147,7 @@ fn unexpected(found: Unexpected<'_>, conceal: bool) -> String {
         Unexpected::Seq => "a list".into(),
         Unexpected::Map | Unexpected::StructVariant => "a mapping".into(),
         _ if conceal => "a value".into(),
+        Unexpected::Str(value) if may_hold_secret(value, &(0..0)) => "a value".into(),
         Unexpected::Bool(value) => format!("`{value}`"),
         Unexpected::Unsigned(value) => format!("the number `{value}`"),
         Unexpected::Signed(value) => format!("the number `{value}`"),
