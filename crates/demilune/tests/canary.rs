@@ -272,6 +272,18 @@ fn ask_badly(search: &mut Search, gateway: &Gateway) {
     tunnel.send("canary-message");
 }
 
+/// More passwords at once than can be looked at: some requests fault.
+fn ask_too_much(search: &mut Search, gateway: &Gateway) {
+    let basic = format!("Basic {}", BASIC[1]);
+    let mut clients: Vec<Client> = (0..200).map(|_| gateway.client("main")).collect();
+    for client in &mut clients {
+        client.begin("GET", "/plain/many", &[("authorization", &basic)]);
+    }
+    for client in &mut clients {
+        search.answered("/plain/many", &client.read(false).unwrap());
+    }
+}
+
 #[test]
 fn no_secret_of_a_request_or_of_the_configuration_is_told_to_anybody() {
     let (origin, unknown) = (origin(), ApiKey::generate("live").unwrap());
@@ -297,6 +309,7 @@ fn no_secret_of_a_request_or_of_the_configuration_is_told_to_anybody() {
     let connect = || Client::connect_tls(secure, "api.example", &authority).0;
     ask_everywhere(&mut search, &connect, unknown.reveal());
     ask_badly(&mut search, &gateway);
+    ask_too_much(&mut search, &gateway);
     search.operator(&gateway);
     gateway.signal("TERM");
     assert_eq!(gateway.ended(), Some(0), "{}", gateway.printed());
@@ -317,6 +330,7 @@ fn no_secret_of_a_request_or_of_the_configuration_is_told_to_anybody() {
         "route.websocket",
         "key_auth.malformed",
         "key_auth.unknown",
+        "policy.fault",
         "rate_limit.exceeded",
         "request_size.body",
         "request_size.headers",

@@ -325,6 +325,29 @@ fn a_certificate_replaced_on_disk_is_for_new_connections_while_old_ones_go_on() 
 }
 
 #[test]
+fn a_certificate_without_its_key_is_waited_for_while_the_old_pair_is_served() {
+    let origin = Origin::start();
+    let (authority, gateway) = secure("", &origin.url());
+    authority.issue(gateway.folder(), "next", &["api.example"]);
+    let at = |name: &str| gateway.folder().join(name);
+    let before = fs::read(at("api.pem")).unwrap();
+    let rejected = gateway.after_reload(|| {
+        fs::copy(at("next.pem"), at("api.pem")).unwrap();
+    });
+    assert_eq!(rejected["code"], "config.rejected", "{rejected}");
+    let told = rejected["fields"]["diagnostics"].as_str().unwrap();
+    assert!(told.contains("the key does not belong to the certificate"), "{told}");
+    fs::write(at("before.pem"), before).unwrap();
+    assert!(serves(&gateway, Some("api.example"), "before"));
+    let loaded = gateway.after_reload(|| {
+        fs::copy(at("next.key"), at("api.key")).unwrap();
+    });
+    assert_eq!(loaded["code"], "config.loaded", "{loaded}");
+    assert!(serves(&gateway, Some("api.example"), "next"));
+    hides_key(&gateway.printed(), &at("next.key"));
+}
+
+#[test]
 fn an_upstreams_certificate_is_verified_and_never_taken_on_trust() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let builder = gateway(env!("CARGO_BIN_EXE_demilune"));

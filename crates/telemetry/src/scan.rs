@@ -84,7 +84,7 @@ mod tests {
             for other in [0, 1, b' ', b'"', b'\\', 0x7f, 0x80, 0xff] {
                 let bytes = [other, byte, other, other, other, other, other, byte];
                 let word = u64::from_le_bytes(bytes);
-                assert_eq!(zero(word ^ all(byte)) != 0, true);
+                assert!(zero(word ^ all(byte)) != 0);
                 assert_eq!(zero(word) != 0, bytes.contains(&0), "{bytes:?}");
                 for limit in [1, b' ', 0x80] {
                     let expected = bytes.iter().any(|byte| *byte < limit);
