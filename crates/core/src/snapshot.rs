@@ -104,6 +104,8 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// How many further endpoints are tried where no connection could be made.
     pub retries: u32,
+    /// Requests under way to each endpoint at the same time, over all workers.
+    pub requests: usize,
     /// Idle connections kept for each endpoint by each worker.
     pub idle_connections: usize,
     /// Active health checks; `None` for none.

@@ -274,3 +274,13 @@ fn it_outlives_the_deadlines_that_are_for_requests() {
     client.send("pong");
     assert_eq!(client.bytes(4).unwrap(), b"pong");
 }
+
+#[test]
+fn an_open_websocket_counts_as_a_connection() {
+    let (origin, _) = opening(echo);
+    let document = Document::before(&origin).route(OPEN).listener("limits: { connections: 2 }");
+    let gateway = start(document);
+    let tunnels = [(); 2].map(|()| open(&gateway, "/"));
+    assert!(gateway.client("main").ends());
+    drop(tunnels);
+}

@@ -355,10 +355,26 @@ fn change(
     set: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
 ) {
     for name in remove {
-        headers.remove(name);
+        remove_with_look_alikes(headers, name);
     }
     for (name, value) in set {
+        remove_with_look_alikes(headers, &name);
         headers.insert(name, value);
+    }
+}
+
+/// Removes a header, and those that a CGI-like upstream cannot tell from it: `x_tenant` is `x-tenant`
+/// there.
+fn remove_with_look_alikes(headers: &mut HeaderMap, name: &HeaderName) {
+    headers.remove(name);
+    let one = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    let alike = |other: &HeaderName| {
+        other.as_str().contains('_')
+            && other.as_str().bytes().map(one).eq(name.as_str().bytes().map(one))
+    };
+    let doomed: Vec<HeaderName> = headers.keys().filter(|other| alike(other)).cloned().collect();
+    for other in doomed {
+        headers.remove(other);
     }
 }
 
@@ -539,6 +555,15 @@ mod tests {
         let sent = sent(settings, "/t/{tenant}/{id}", "/t/caf%C3%A9/7").unwrap();
         assert_eq!(sent.headers["x-tenant"], "t=caf%C3%A9; {x}");
         assert_eq!(sent.target.path(), "/internal/7/{/caf%C3%A9/7");
+    }
+
+    #[test]
+    fn what_looks_like_a_header_that_is_set_or_removed_goes_with_it() {
+        check(
+            "policies: [{rewrite: {request: {set: {x-tenant: acme}, remove: [x-debug]}}}]",
+            "GET /\nx_tenant: other\nx_debug: 1\nx_other: 1",
+            "200 | rewrite: continue\n> x-tenant: acme\n> x_tenant:\n> x_debug:\n> x_other: 1",
+        );
     }
 
     #[test]

@@ -41,6 +41,9 @@ impl Compiler<'_> {
         if config.retries > 10 {
             self.error("config.invalid_value", &format!("{path}.retries"), "at most 10");
         }
+        if !(1..=100_000).contains(&config.requests) {
+            self.error("config.invalid_value", &format!("{path}.requests"), "expected 1 to 100000");
+        }
         if config.idle_connections > 1024 {
             let path = format!("{path}.idle_connections");
             self.error("config.invalid_value", &path, "at most 1024");
@@ -68,6 +71,7 @@ impl Compiler<'_> {
             response_timeout: timeouts.response.0,
             idle_timeout: timeouts.idle.0,
             retries: config.retries,
+            requests: usize::try_from(config.requests).unwrap_or(1),
             idle_connections: usize::try_from(config.idle_connections).unwrap_or(0),
             health: config.health.as_ref().map(|health| self.health(&path, health)),
             host: match config.host {

@@ -28,6 +28,10 @@ pub struct UpstreamConfig {
     /// 10.
     #[serde(default = "retries")]
     pub retries: u32,
+    /// Requests under way to each endpoint at the same time, over all workers; beyond that, 503.
+    /// Default 1024, at most 100000.
+    #[serde(default = "requests")]
+    pub requests: u32,
     /// Idle connections kept to each endpoint by each worker. Default 64, at most 1024.
     #[serde(default = "idle_connections")]
     pub idle_connections: u32,
@@ -42,6 +46,10 @@ pub struct UpstreamConfig {
 
 fn retries() -> u32 {
     1
+}
+
+fn requests() -> u32 {
+    1024
 }
 
 fn idle_connections() -> u32 {

@@ -146,7 +146,13 @@ impl Exchange {
     ) -> Result<Outgoing, Ending> {
         let Self { trail, slots, identity } = self;
         let request = Request { identity: identity.as_ref(), ..request };
-        let mut outgoing = outgoing::outgoing(chain, &request);
+        let Some(mut outgoing) = outgoing::outgoing(chain, &request) else {
+            let reason = Cow::Borrowed("the target without its credential is none");
+            let verdict = StepVerdict::Fault { reason, open: false };
+            let (policy, stage, duration) = ("route".into(), Stage::Transform, Duration::ZERO);
+            trail.push(Step { policy, stage, verdict, duration });
+            return Err(Ending::Deny(Box::new(fault_denial())));
+        };
         for entry in chain.at(Stage::Transform) {
             let Hook::Rewriter(rewriter) = &entry.hook else { continue };
             let Some(slot) = slots.get_mut(entry.slot) else { continue };

@@ -2,10 +2,7 @@
 
 use std::fmt::Write as _;
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::chain::Chain;
@@ -22,13 +19,14 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Copies what may pass, and says who is calling in our own words.
-pub(super) fn outgoing(chain: &Chain, request: &Request<'_>) -> Outgoing {
+/// Copies what may pass, and says who is calling in our own words. `None` where the target without its
+/// credentials is none that could be sent.
+pub(super) fn outgoing(chain: &Chain, request: &Request<'_>) -> Option<Outgoing> {
     let head = request.head;
     let mut headers = HeaderMap::with_capacity(head.headers.len() + 8);
     let nominated = nominated(&head.headers);
     for (name, value) in &head.headers {
-        let drop = is_hop_by_hop(name)
+        let drop = is_hop_by_hop(name.as_str())
             || is_reserved_header(name.as_str())
             || nominated.iter().any(|n| n == name.as_str())
             || chain
@@ -50,7 +48,7 @@ pub(super) fn outgoing(chain: &Chain, request: &Request<'_>) -> Outgoing {
         headers.insert(X_REQUEST_ID, id);
     }
     identify(&mut headers, request);
-    Outgoing { method: head.method.clone(), target: stripped(chain, &head.target), headers }
+    Some(Outgoing { method: head.method.clone(), target: stripped(chain, &head.target)?, headers })
 }
 
 /// Words of proxies about the client, and words by which some frameworks take another path or
@@ -87,13 +85,25 @@ pub fn is_reserved_header(name: &str) -> bool {
     prefixed("x-consumer-") || prefixed("x-forwarded-") || RESERVED.iter().any(|word| is(word))
 }
 
-/// Headers of one connection only (RFC 9110 section 7.6.1), and those that frame the message.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    // `Host` is written anew for the endpoint; `Expect` was answered by us.
-    [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, HOST, CONTENT_LENGTH, EXPECT]
-        .contains(name)
-        || [PROXY_AUTHENTICATE, PROXY_AUTHORIZATION].contains(name)
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+/// Headers of one connection only (RFC 9110 section 7.6.1), and those that frame the message; `_`
+/// counts as `-` here too.
+fn is_hop_by_hop(name: &str) -> bool {
+    match name {
+        "connection"
+        | "te"
+        | "trailer"
+        | "transfer-encoding"
+        | "upgrade"
+        | "keep-alive"
+        | "proxy-connection"
+        | "proxy-authenticate"
+        | "proxy-authorization"
+        | "http2-settings" => true,
+        // `Host` is written anew for the endpoint; `Expect` was answered by us.
+        "host" | "content-length" | "expect" => true,
+        name if name.contains('_') => is_hop_by_hop(&name.replace('_', "-")),
+        _ => false,
+    }
 }
 
 /// The names that `Connection` nominates, in lower case.
@@ -101,9 +111,8 @@ fn nominated(headers: &HeaderMap) -> Vec<String> {
     headers
         .get_all(CONNECTION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|list| list.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|name| String::from_utf8_lossy(name).trim().to_ascii_lowercase())
         .filter(|name| !matches!(name.as_str(), "" | "keep-alive" | "close" | "upgrade"))
         .collect()
 }
@@ -144,7 +153,7 @@ fn identify(headers: &mut HeaderMap, request: &Request<'_>) {
 }
 
 /// The target without the query parameters that carry credentials.
-fn stripped(chain: &Chain, target: &Target) -> Target {
+fn stripped(chain: &Chain, target: &Target) -> Option<Target> {
     let carries = |pair: &str| {
         let key = pair.split('=').next().unwrap_or(pair);
         chain.strip().iter().any(|carrier| match carrier {
@@ -153,7 +162,7 @@ fn stripped(chain: &Chain, target: &Target) -> Target {
         })
     };
     let Some(query) = target.query().filter(|query| query.split('&').any(carries)) else {
-        return target.clone();
+        return Some(target.clone());
     };
     let kept: Vec<&str> = query.split('&').filter(|pair| !carries(pair)).collect();
     let text = if kept.is_empty() {
@@ -161,6 +170,5 @@ fn stripped(chain: &Chain, target: &Target) -> Target {
     } else {
         format!("{}?{}", target.path(), kept.join("&"))
     };
-    // A canonical target with parameters removed is one still; fail closed should that ever change.
-    Target::parse(&text).or_else(|_| Target::parse(target.path())).unwrap_or_default()
+    Target::parse(&text).ok()
 }

@@ -435,6 +435,8 @@ fn the_upstream_sees_our_words_about_the_caller_and_no_credential() {
             ("x-http-method-override", "DELETE"),
             ("x-request-id", "mine"),
             ("connection", "x-drop, close, upgrade"),
+            ("transfer_encoding", "chunked"),
+            ("proxy_authorization", "x"),
             ("x-drop", "1"),
             ("te", "trailers"),
             ("upgrade", "websocket"),

@@ -157,3 +157,26 @@ fn least_request_asks_the_one_that_has_the_least_to_do_whichever_worker_serves_t
     }
     assert_eq!((origins[held].seen().len(), origins[1 - held].seen().len()), (4, 9));
 }
+
+#[test]
+fn an_endpoint_that_is_full_gets_no_more_and_the_client_is_told_to_come_back() {
+    let (release, released) = channel::<()>();
+    let released = Mutex::new(released);
+    let origin = Origin::answering(move |_| {
+        let _ = released.lock().unwrap().recv_timeout(PATIENCE);
+        b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()
+    });
+    let gateway = start(Document::before(&origin).upstream("requests: 1"));
+    let mut first = gateway.client("main");
+    first.begin("GET", "/", &[]);
+    origin.wait_seen(1);
+    let mut second = gateway.client("main");
+    let reply = second.get("/", &[]);
+    assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
+    let line = gateway.wait(|line| line["kind"] == "access");
+    assert_eq!(line["code"], "upstream.saturated", "{line}");
+    release.send(()).unwrap();
+    assert_eq!(first.read(false).unwrap().status, 204);
+    release.send(()).unwrap();
+    assert_eq!(second.get("/", &[]).status, 204);
+}

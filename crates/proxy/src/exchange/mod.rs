@@ -343,10 +343,10 @@ fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, Denial> {
 /// the length, which is written anew.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let nominated = |name: &HeaderName| {
-        let lists = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        let lists = headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
         lists
-            .flat_map(|list| list.split(','))
-            .any(|word| word.trim().eq_ignore_ascii_case(name.as_str()))
+            .flat_map(|list| list.split(|byte| *byte == b','))
+            .any(|word| word.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
     };
     let connection = headers.contains_key(CONNECTION);
     let governs = |name: &HeaderName| {

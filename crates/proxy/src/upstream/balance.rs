@@ -17,13 +17,12 @@ impl UpstreamState {
         let mut candidates = after
             .iter()
             .chain(before)
-            .filter(|endpoint| endpoint.is_healthy() && !tried.contains(&endpoint.id));
+            .filter(|endpoint| endpoint.is_healthy() && !tried.contains(&endpoint.id))
+            .filter(|endpoint| endpoint.requests() < self.settings.requests);
         match self.settings.balance {
             Balance::RoundRobin => candidates.next(),
             // The first of several minima is taken, and where we start moves on: ties go in turn.
-            Balance::LeastRequest => {
-                candidates.min_by_key(|endpoint| endpoint.under_way.load(Ordering::Relaxed))
-            }
+            Balance::LeastRequest => candidates.min_by_key(|endpoint| endpoint.requests()),
         }
     }
 }
@@ -55,6 +54,18 @@ mod tests {
         assert_eq!(picks(&state, &[]), [1; 6]);
         drop(busy);
         assert_eq!(picks(&state, &[]), [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn a_full_endpoint_gets_no_more() {
+        let state = upstream(2, Balance::RoundRobin);
+        let busy = [state.endpoints[0].begin(), state.endpoints[0].begin()];
+        assert_eq!(picks(&state, &[]), [1; 6]);
+        assert!(!state.is_full());
+        let more = [state.endpoints[1].begin(), state.endpoints[1].begin()];
+        assert!(picks(&state, &[]).is_empty() && state.is_full());
+        drop((busy, more));
+        assert!(!state.is_full());
     }
 
     #[test]

@@ -58,6 +58,14 @@ impl UpstreamState {
     }
 }
 
+impl UpstreamState {
+    /// Whether it is for the number of requests under way that no endpoint takes one more.
+    pub(crate) fn is_full(&self) -> bool {
+        let mut healthy = self.endpoints.iter().filter(|endpoint| endpoint.is_healthy()).peekable();
+        healthy.peek().is_some() && healthy.all(|e| e.requests() >= self.settings.requests)
+    }
+}
+
 impl EndpointState {
     pub(crate) fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Relaxed)
@@ -65,6 +73,11 @@ impl EndpointState {
 
     pub(crate) fn set_healthy(&self, healthy: bool) {
         self.healthy.store(healthy, Ordering::Relaxed);
+    }
+
+    /// How many requests to it are under way.
+    pub(crate) fn requests(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
     }
 
     /// Counts one request to this endpoint until the guard is dropped.
@@ -108,6 +121,7 @@ mod tests_support {
             response_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
             retries: 0,
+            requests: 2,
             idle_connections: 1,
             health: None,
             host: HostHeader::Endpoint,

@@ -162,7 +162,7 @@ pub(crate) async fn send(
             }
         }
     }
-    Err(("upstream", Box::new(unreachable(last))))
+    Err(("upstream", Box::new(unreachable(last, errand.upstream.is_full()))))
 }
 
 /// The request for the wire, but for what depends on the endpoint.
@@ -232,8 +232,13 @@ fn broken(errand: &Errand<'_>, error: &WireError) -> Failure {
     ("upstream", Box::new(denial.log(error.reason.clone())))
 }
 
-fn unreachable(last: Option<ConnectFailure>) -> Denial {
+fn unreachable(last: Option<ConnectFailure>, full: bool) -> Denial {
     let Some(failure) = last else {
+        if full {
+            let public = "the upstream has too much to do";
+            return Denial::new(StatusCode::SERVICE_UNAVAILABLE, "upstream.saturated", public)
+                .retry_after(Duration::from_secs(1));
+        }
         let public = "no endpoint of the upstream is available";
         return Denial::new(StatusCode::SERVICE_UNAVAILABLE, "upstream.unavailable", public)
             .retry_after(Duration::from_secs(5));
