@@ -428,3 +428,21 @@ fn ten_reloads_in_a_row_under_load_lose_no_request_between_tls_on_both_sides() {
     let connect = || Client::connect_tls(address, "api.example", &authority).0;
     ten_reloads(&gateway, document, 2, &connect);
 }
+
+#[test]
+fn a_kept_connection_without_tls_is_not_served_once_its_listener_asks_for_tls() {
+    let origin = Origin::start();
+    let text = document(&origin);
+    let builder = gateway(EXE);
+    Authority::new().issue(builder.folder(), "api", &["api.example"]);
+    let gateway = builder.config(listeners(&text, "  api: { address: 127.0.0.1:0 }\n")).start();
+    let mut client = gateway.client("api");
+    assert_eq!(client.get("/", &[]).status, 200);
+    let tls = "tls: { certificates: [{ chain: api.pem, key: api.key }] }";
+    let secure = listeners(&text, &format!("  api: {{ address: 127.0.0.1:0, {tls} }}\n"));
+    assert_eq!(code(&gateway.reload(&secure)), "config.loaded");
+    let reply = client.get("/kept", &[]);
+    assert_eq!(reply.status, 503);
+    assert_eq!(gateway.access("/kept")["code"], "listener.gone");
+    assert_eq!(origin.seen().len(), 1);
+}

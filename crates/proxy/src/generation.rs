@@ -1,6 +1,7 @@
 //! A snapshot with what the data plane makes of it: TLS settings, and the state of upstreams, which
 //! lives on where the document did not change it.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -62,6 +63,15 @@ pub(crate) struct Serving {
 }
 
 impl Generation {
+    /// The listener that a connection belongs to, which came in for one of this name at this address: the
+    /// one of that name, or the one that a reload put at the address under another name.
+    pub(crate) fn serving(&self, name: &str, address: SocketAddr) -> Option<&Serving> {
+        self.listeners.get(name).or_else(|| {
+            let mut all = self.listeners.values();
+            all.find(|serving| address.port() != 0 && serving.listener.address == address)
+        })
+    }
+
     /// Makes `snapshot` ready; upstreams that did not change keep their state of `previous`.
     pub(crate) fn prepare(
         snapshot: Arc<Snapshot>,

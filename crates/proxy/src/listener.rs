@@ -65,18 +65,20 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
 pub(crate) async fn accept(
     worker: Rc<Worker>,
     name: Arc<str>,
+    address: SocketAddr,
     listener: TcpListener,
     curfews: Curfews,
     mut stopping: watch::Receiver<bool>,
 ) {
     let open = worker.shared.connections_of(&name);
+    let place = (&name, address, &open);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stopping.wait_for(|stop| *stop) => break,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&worker, &name, &open, stream, peer, &curfews),
+            Ok((stream, peer)) => admit(&worker, place, stream, peer, &curfews),
             // Out of file descriptors, say: wait for some to come free instead of spinning.
             Err(error) if !is_of_connection(&error) => {
                 let reason = error.to_string();
@@ -91,7 +93,7 @@ pub(crate) async fn accept(
     }
     while let Ok(Ok((stream, peer))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await
     {
-        admit(&worker, &name, &open, stream, peer, &curfews);
+        admit(&worker, place, stream, peer, &curfews);
     }
 }
 
@@ -121,15 +123,14 @@ impl Drop for Counted {
 
 fn admit(
     worker: &Rc<Worker>,
-    name: &Arc<str>,
-    open: &Arc<AtomicUsize>,
+    (name, address, open): (&Arc<str>, SocketAddr, &Arc<AtomicUsize>),
     stream: TcpStream,
     peer: SocketAddr,
     curfews: &Curfews,
 ) {
     let generation = worker.generation();
-    // A listener that has just been taken out of the document still serves what was queued for it.
-    let Some(serving) = generation.listeners.get(name).cloned() else { return };
+    // What was queued for a listener that has left the document is nobody's.
+    let Some(serving) = generation.serving(name, address).cloned() else { return };
     let limits = serving.listener.limits;
     if open.fetch_add(1, Ordering::Relaxed) >= limits.connections {
         open.fetch_sub(1, Ordering::Relaxed);
@@ -204,7 +205,8 @@ async fn speak<T>(
     let head = (protocol == Protocol::Http1).then_some(limits.head);
     let deadlines = Deadlines { idle: limits.idle, head, write: limits.write_idle };
     let (io, progress) = Watched::new(stream, Arc::clone(&clock), deadlines);
-    let connection = Rc::new(Connection { downstream, limits, _counted: counted });
+    let address = serving.listener.address;
+    let connection = Rc::new(Connection { downstream, address, limits, _counted: counted });
     let terms = Terms {
         protocol,
         clock,

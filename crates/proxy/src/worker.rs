@@ -194,6 +194,7 @@ async fn obey(shared: Arc<Shared>, mut commands: mpsc::UnboundedReceiver<Command
                 let accept = accept(
                     Rc::clone(&worker),
                     Arc::clone(&name),
+                    address,
                     socket,
                     curfews.clone(),
                     stopping,

@@ -11,6 +11,7 @@ pub(crate) use closing::unparsed;
 pub(crate) use decode::decode;
 pub(crate) use metered::{MeteredBody, Refusal};
 
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ use tunnel::Tunnel;
 /// What the exchanges of one connection share.
 pub(crate) struct Connection {
     pub(crate) downstream: Downstream,
+    /// The address that its listener has in the document.
+    pub(crate) address: SocketAddr,
     pub(crate) limits: ClientLimits,
     /// Counts the connection, also while it is a tunnel.
     pub(crate) _counted: Counted,
@@ -99,7 +102,10 @@ async fn answer(
         }
     };
     closing.understood(&head);
-    let Some(serving) = generation.listeners.get(&connection.downstream.listener) else {
+    // A connection from before a reload that asks for TLS here must not go on without.
+    let secure = connection.downstream.tls.is_some();
+    let serving = generation.serving(&connection.downstream.listener, connection.address);
+    let Some(serving) = serving.filter(|serving| serving.tls.is_some() == secure) else {
         let public = "this address is no longer served";
         let denial = Denial::new(StatusCode::SERVICE_UNAVAILABLE, "listener.gone", public);
         return early(closing, "listener", &denial, bodiless);
