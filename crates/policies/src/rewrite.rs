@@ -363,8 +363,8 @@ fn change(
     }
 }
 
-/// Removes a header, and those that a CGI-like upstream cannot tell from it: `x_tenant` is `x-tenant`
-/// there.
+/// Removes a header, and those that a CGI-like upstream cannot tell from it: `x_tenant` is
+/// `x-tenant` there.
 fn remove_with_look_alikes(headers: &mut HeaderMap, name: &HeaderName) {
     headers.remove(name);
     let one = |byte: u8| if byte == b'_' { b'-' } else { byte };

@@ -63,8 +63,9 @@ pub(crate) struct Serving {
 }
 
 impl Generation {
-    /// The listener that a connection belongs to, which came in for one of this name at this address: the
-    /// one of that name, or the one that a reload put at the address under another name.
+    /// The listener that a connection belongs to, which came in for one of this name at this
+    /// address: the one of that name, or the one that a reload put at the address under another
+    /// name.
     pub(crate) fn serving(&self, name: &str, address: SocketAddr) -> Option<&Serving> {
         self.listeners.get(name).or_else(|| {
             let mut all = self.listeners.values();

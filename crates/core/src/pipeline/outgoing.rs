@@ -19,8 +19,8 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Copies what may pass, and says who is calling in our own words. `None` where the target without its
-/// credentials is none that could be sent.
+/// Copies what may pass, and says who is calling in our own words. `None` where the target
+/// without its credentials is none that could be sent.
 pub(super) fn outgoing(chain: &Chain, request: &Request<'_>) -> Option<Outgoing> {
     let head = request.head;
     let mut headers = HeaderMap::with_capacity(head.headers.len() + 8);
