@@ -1,96 +1,73 @@
 //! The line of the access log.
 
-use std::borrow::Cow;
+use std::time::Duration;
 
-use demilune_core::consumer::Identity;
 use demilune_core::record::{Attempt, Record};
 use demilune_core::trail::{Finding, Step, Trail};
 
-use crate::json::{Json, Outside};
+use crate::json::{Json, Text};
 use crate::recorder::Shared;
 use crate::stamp::micros;
 use crate::verdict::words;
 
 /// Everything that is known of an exchange. What is empty is left out.
 pub(crate) fn write(line: &mut Json<'_>, record: &Record<'_>, shared: &Shared<'_>) {
-    line.safe(br#"{"kind":"access","time":""#, shared.time);
-    line.display(br#","request_id":""#, &record.id);
+    line.raw(br#"{"kind":"access","time":""#);
+    line.written(shared.time);
+    line.id(br#"","request_id":""#, record.id);
     client(line, record, shared);
     line.number(br#","status":"#, record.status.into());
-    if let Some(route) = record.route {
-        line.text(br#","route":""#, route);
+    line.written(shared.written.route);
+    if let Some(consumer) = &shared.outside.consumer {
+        line.text(br#","consumer":""#, consumer);
     }
-    if let Some(consumer) = &shared.consumer {
-        line.outside(br#","consumer":""#, consumer);
-    }
-    if let Some(identity) = record.identity {
-        proved_by(line, identity);
-    }
+    proved_by(line, record);
     if let Some(refusal) = &shared.refusal {
         line.word(br#","code":""#, refusal.code);
-        line.known(br#","reason":""#, &Outside::new(refusal.reason));
+        line.known(br#","reason":""#, &Text::outside(refusal.reason));
     }
-    steps(line, record.trail.steps());
+    line.written(shared.trail);
     findings(line, record.trail);
     if let Some(attempt) = &record.attempt {
-        upstream(line, attempt);
+        line.written(shared.written.upstream);
+        line.number(br#","attempts":"#, attempt.attempts.into());
+        line.number(br#","head_us":"#, micros(attempt.head_after));
+        line.raw(b"}");
     }
     line.number(br#","received":"#, record.received);
     line.number(br#","sent":"#, record.sent);
     line.word(br#","end":""#, record.end.name());
     line.number(br#","duration_us":"#, micros(record.duration));
     line.number(br#","admitted_us":"#, micros(record.admitted_after));
-    line.known(br#","user_agent":""#, &shared.user_agent);
+    line.known(br#","user_agent":""#, &shared.outside.user_agent);
     line.raw(b"}");
 }
 
 fn client(line: &mut Json<'_>, record: &Record<'_>, shared: &Shared<'_>) {
     let downstream = record.downstream;
-    line.text(br#","listener":""#, &downstream.listener);
-    line.safe(br#","client":""#, downstream.address_text());
+    line.written(shared.written.listener);
+    line.word(br#","client":""#, downstream.address_text());
     line.number(br#","port":"#, downstream.peer.port().into());
     if let Some(tls) = &downstream.tls {
         line.word(br#","tls":""#, tls.version);
     }
-    line.known(br#","method":""#, &shared.method);
-    line.known(br#","host":""#, &shared.host);
-    line.known(br#","path":""#, &shared.path);
+    line.known(br#","method":""#, &shared.outside.method);
+    line.known(br#","host":""#, &shared.outside.host);
+    line.known(br#","path":""#, &shared.outside.path);
     if !record.version.is_empty() {
         line.word(br#","version":""#, record.version);
     }
 }
 
-/// The authenticators.
-pub(crate) fn proved_by(line: &mut Json<'_>, identity: &Identity) {
-    if !identity.proved_by.is_empty() {
-        line.texts(br#","proved_by":"#, identity.proved_by.iter().map(|name| &**name));
-    }
-}
-
-fn steps(line: &mut Json<'_>, steps: &[Step]) {
-    let Some((first, rest)) = steps.split_first() else { return };
-    line.raw(br#","trail":["#);
-    step(line, first);
-    for each in rest {
-        line.raw(b",");
-        step(line, each);
+/// The authenticators that say who is calling.
+pub(crate) fn proved_by(line: &mut Json<'_>, record: &Record<'_>) {
+    let names = record.identity.map(|identity| identity.proved_by.as_slice()).unwrap_or_default();
+    let [first, others @ ..] = names else { return };
+    line.text(br#","proved_by":[""#, &Text::name(first));
+    for other in others {
+        line.text(br#",""#, &Text::name(other));
     }
     line.raw(b"]");
-}
-
-fn step(line: &mut Json<'_>, step: &Step) {
-    let (verdict, code) = words(&step.verdict);
-    match &step.policy {
-        Cow::Borrowed(policy) => line.word(br#"{"policy":""#, policy),
-        Cow::Owned(name) => line.text(br#"{"policy":""#, name),
-    }
-    line.word(br#","stage":""#, step.stage.name());
-    line.word(br#","verdict":""#, verdict);
-    if !code.is_empty() {
-        line.word(br#","code":""#, code);
-    }
-    line.number(br#","us":"#, micros(step.duration));
-    line.raw(b"}");
 }
 
 fn findings(line: &mut Json<'_>, trail: &Trail) {
@@ -101,7 +78,7 @@ fn findings(line: &mut Json<'_>, trail: &Trail) {
             line.word(br#",{"policy":""#, policy);
         }
         line.word(br#","code":""#, code);
-        line.known(br#","text":""#, &Outside::new(text));
+        line.known(br#","text":""#, &Text::outside(text));
         line.raw(b"}");
     }
     if !trail.findings().is_empty() {
@@ -112,10 +89,33 @@ fn findings(line: &mut Json<'_>, trail: &Trail) {
     }
 }
 
-fn upstream(line: &mut Json<'_>, attempt: &Attempt<'_>) {
-    line.text(br#","upstream":{"name":""#, attempt.upstream);
-    line.text(br#","endpoint":""#, attempt.endpoint);
-    line.number(br#","attempts":"#, attempt.attempts.into());
-    line.number(br#","head_us":"#, micros(attempt.head_after));
+pub(crate) fn listener(line: &mut Json<'_>, name: &str) {
+    line.text(br#","listener":""#, &Text::name(name));
+}
+
+pub(crate) fn route(line: &mut Json<'_>, name: &str) {
+    line.text(br#","route":""#, &Text::name(name));
+}
+
+/// What is the same for all attempts at the endpoint.
+pub(crate) fn upstream(line: &mut Json<'_>, attempt: &Attempt<'_>) {
+    line.text(br#","upstream":{"name":""#, &Text::name(attempt.upstream));
+    line.text(br#","endpoint":""#, &Text::name(attempt.endpoint));
+}
+
+/// What is the same for all steps of that decision; [`step_duration`] ends the step.
+pub(crate) fn step(line: &mut Json<'_>, step: &Step) {
+    let (verdict, code) = words(&step.verdict);
+    line.text(br#"{"policy":""#, &Text::name(&step.policy));
+    line.word(br#","stage":""#, step.stage.name());
+    line.word(br#","verdict":""#, verdict);
+    if !code.is_empty() {
+        line.word(br#","code":""#, code);
+    }
+}
+
+#[inline]
+pub(crate) fn step_duration(line: &mut Json<'_>, duration: Duration) {
+    line.number(br#","us":"#, micros(duration));
     line.raw(b"}");
 }

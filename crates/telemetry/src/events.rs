@@ -8,9 +8,9 @@ use demilune_core::stage::Stage;
 use demilune_core::trail::StepVerdict;
 
 use crate::access::proved_by;
-use crate::json::{Json, Outside};
+use crate::json::{Json, Text};
 use crate::recorder::Shared;
-use crate::verdict::refusal;
+use crate::verdict::{Refusal, refusal};
 
 /// The type of the event that a credential was accepted.
 pub const AUTH_SUCCEEDED: &str = "auth.succeeded";
@@ -32,6 +32,14 @@ pub struct Event<'a> {
 
 /// The events of an exchange, in the order they happened.
 pub fn events<'a>(record: &Record<'a>) -> impl Iterator<Item = Event<'a>> {
+    with_refusal(record, refusal(record.trail))
+}
+
+/// [`events`] where the refusal is known already.
+pub(crate) fn with_refusal<'a>(
+    record: &Record<'a>,
+    refusal: Option<Refusal<'a>>,
+) -> impl Iterator<Item = Event<'a>> {
     let proved = record.identity.map(|identity| {
         let policy = match identity.proved_by.as_slice() {
             [only] => only,
@@ -45,7 +53,7 @@ pub fn events<'a>(record: &Record<'a>) -> impl Iterator<Item = Event<'a>> {
         }
         _ => None,
     });
-    let refused = refusal(record.trail).map(|refusal| Event {
+    let refused = refusal.map(|refusal| Event {
         name: refusal.code,
         policy: refusal.policy,
         stage: refusal.stage,
@@ -62,27 +70,24 @@ pub(crate) fn write(
     shared: &Shared<'_>,
 ) {
     line.word(br#"{"kind":"event","type":""#, event.name);
-    line.safe(br#","time":""#, shared.time);
-    line.display(br#","request_id":""#, &record.id);
-    line.safe(br#","client":""#, record.downstream.address_text());
-    line.text(br#","listener":""#, &record.downstream.listener);
-    if let Some(route) = record.route {
-        line.text(br#","route":""#, route);
-    }
-    line.known(br#","host":""#, &shared.host);
-    line.known(br#","method":""#, &shared.method);
-    line.known(br#","path":""#, &shared.path);
-    if !event.policy.is_empty() {
-        line.text(br#","policy":""#, event.policy);
-    }
+    line.raw(br#","time":""#);
+    line.written(shared.time);
+    line.id(br#"","request_id":""#, record.id);
+    line.word(br#","client":""#, record.downstream.address_text());
+    line.written(shared.written.listener);
+    line.written(shared.written.route);
+    line.known(br#","host":""#, &shared.outside.host);
+    line.known(br#","method":""#, &shared.outside.method);
+    line.known(br#","path":""#, &shared.outside.path);
+    line.known(br#","policy":""#, &Text::name(event.policy));
     line.word(br#","stage":""#, event.stage.name());
     line.number(br#","status":"#, record.status.into());
-    line.known(br#","reason":""#, &Outside::new(event.reason));
-    if let Some(consumer) = &shared.consumer {
-        line.outside(br#","consumer":""#, consumer);
+    line.known(br#","reason":""#, &Text::outside(event.reason));
+    if let Some(consumer) = &shared.outside.consumer {
+        line.text(br#","consumer":""#, consumer);
     }
-    if let Some(identity) = record.identity.filter(|_| event.name == AUTH_SUCCEEDED) {
-        proved_by(line, identity);
+    if event.name == AUTH_SUCCEEDED {
+        proved_by(line, record);
     }
     line.raw(b"}");
 }

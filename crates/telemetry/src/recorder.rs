@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use demilune_core::record::Record;
 
-use crate::json::Outside;
-use crate::metrics::Cells;
+use crate::json::{Json, Text, closer};
+use crate::metrics::{Cells, Written};
+use crate::scan::Joined;
 use crate::stamp::Stamp;
 use crate::telemetry::Telemetry;
 use crate::verdict::{Refusal, refusal};
@@ -29,6 +30,8 @@ pub struct Recorder {
 struct Own {
     cells: Cells,
     stamp: Stamp,
+    texts: Joined,
+    trail: Vec<u8>,
 }
 
 impl Recorder {
@@ -40,42 +43,70 @@ impl Recorder {
     /// wait and does not fail.
     pub fn record(&self, record: &Record<'_>) {
         let mut own = self.own.borrow_mut();
-        let Own { cells, stamp } = &mut *own;
-        let shared = Shared::new(record, stamp.text(record.started.wall));
-        cells.count(self.telemetry.metrics(), record, shared.refusal.as_ref());
+        let Own { cells, stamp, texts, trail } = &mut *own;
+        let (metrics, refusal) = (self.telemetry.metrics(), refusal(record.trail));
+        cells.count(metrics, record, refusal.as_ref());
+        trail.clear();
+        cells.count_steps(metrics, record.trail.steps(), &mut Json::new(trail));
+        let shared = Shared {
+            time: stamp.bytes(record.started.wall),
+            written: cells.written(record),
+            trail,
+            refusal,
+            outside: Outside::new(record, texts),
+        };
         self.buffer.append(|lines| {
             lines.write(|line| access::write(line, record, &shared));
-            for event in events::events(record) {
+            for event in events::with_refusal(record, refusal) {
                 lines.write(|line| events::write(line, &event, record, &shared));
             }
         });
     }
 }
 
-/// What the lines of one exchange have in common; what came from outside is redacted.
+/// What the lines of one exchange have in common.
 pub(crate) struct Shared<'a> {
-    pub(crate) time: &'a str,
-    pub(crate) method: Outside<'a>,
-    pub(crate) host: Outside<'a>,
-    pub(crate) path: Outside<'a>,
-    pub(crate) user_agent: Outside<'a>,
-    pub(crate) consumer: Option<Outside<'a>>,
+    pub(crate) time: &'a [u8],
+    pub(crate) written: Written<'a>,
+    /// The steps as the access line shows them.
+    pub(crate) trail: &'a [u8],
     pub(crate) refusal: Option<Refusal<'a>>,
+    pub(crate) outside: Outside<'a>,
 }
 
-impl<'a> Shared<'a> {
-    fn new(record: &Record<'a>, time: &'a str) -> Self {
-        Self {
-            time,
-            method: Outside::new(record.method),
-            host: Outside::new(record.host),
+/// What came from outside, redacted.
+pub(crate) struct Outside<'a> {
+    pub(crate) method: Text<'a>,
+    pub(crate) host: Text<'a>,
+    pub(crate) path: Text<'a>,
+    pub(crate) user_agent: Text<'a>,
+    /// A subject comes from a token.
+    pub(crate) consumer: Option<Text<'a>>,
+}
+
+impl<'a> Outside<'a> {
+    fn new(record: &Record<'a>, texts: &mut Joined) -> Self {
+        let Record { method, host, mut path, .. } = *record;
+        let user_agent = beginning(record.user_agent, USER_AGENT_LIMIT);
+        let consumer = record.identity.map(|identity| &*identity.subject);
+        texts.clear();
+        for text in [method, host, path, user_agent, consumer.unwrap_or_default()] {
+            texts.push(text);
+        }
+        let text = if texts.any(closer) {
             // The query is not part of the record; should one come along with a path as received,
             // it still is not written.
-            path: Outside::path(record.path),
-            user_agent: Outside::new(beginning(record.user_agent, USER_AGENT_LIMIT)),
-            // A subject comes from a token.
-            consumer: record.identity.map(|identity| Outside::new(&identity.subject)),
-            refusal: refusal(record.trail),
+            path = path.split('?').next().unwrap_or_default();
+            Text::outside
+        } else {
+            Text::plain
+        };
+        Self {
+            method: text(method),
+            host: text(host),
+            path: text(path),
+            user_agent: text(user_agent),
+            consumer: consumer.map(text),
         }
     }
 }

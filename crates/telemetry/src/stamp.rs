@@ -6,34 +6,36 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(crate) struct Stamp {
     second: Option<u64>,
-    /// As `2026-01-31T23:59:59`.
-    date: String,
-    text: String,
+    /// As `2026-01-31T23:59:59.000001Z`.
+    bytes: Vec<u8>,
 }
 
 impl Stamp {
     /// `wall` since the UNIX epoch, as `2026-01-31T23:59:59.000001Z`.
     pub(crate) fn text(&mut self, wall: Duration) -> &str {
+        std::str::from_utf8(self.bytes(wall)).unwrap_or_default()
+    }
+
+    /// The same as bytes.
+    pub(crate) fn bytes(&mut self, wall: Duration) -> &[u8] {
         let second = wall.as_secs();
         if self.second != Some(second) {
             self.second = Some(second);
-            self.date = date(second);
+            self.bytes = format!("{}.000000Z", date(second)).into_bytes();
         }
-        self.text.clear();
-        self.text.push_str(&self.date);
-        self.text.push('.');
-        let micros = wall.subsec_micros();
-        for place in [100_000, 10_000, 1_000, 100, 10, 1] {
-            self.text.push(char::from_digit(micros / place % 10, 10).unwrap_or('0'));
+        if let Some([micros @ .., _]) = self.bytes.last_chunk_mut::<7>() {
+            let number = wall.subsec_micros();
+            let digit = |place: u32| b'0' + (number / place % 10) as u8;
+            let [a, b, c] = [digit(100_000), digit(10_000), digit(1_000)];
+            *micros = [a, b, c, digit(100), digit(10), digit(1)];
         }
-        self.text.push('Z');
-        &self.text
+        &self.bytes
     }
 }
 
 /// Whole microseconds.
 pub(crate) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into())
 }
 
 fn date(second: u64) -> String {

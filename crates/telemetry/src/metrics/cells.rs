@@ -1,49 +1,80 @@
-//! One worker's cells, found without a lock and without copying a label.
+//! One worker's cells, found without a lock and without copying a label; and beside each what the
+//! lines of the log say in the same words, so that these are looked at and written only once.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
+use std::ptr;
 use std::sync::Arc;
 
 use demilune_core::record::{Attempt, End, Record};
 use demilune_core::stage::Stage;
+use demilune_core::trail::Step;
 
 use super::Metrics;
+use super::found::{Counts, Found, Known};
 use super::labels::{
     AttemptLabels, DecisionLabels, NO_ROUTE, RequestLabels, RouteLabels, UpstreamLabels,
 };
-use super::sharded::{Count, Histogram};
+use super::sharded::Histogram;
+use crate::access;
+use crate::json::{self, Json};
 use crate::verdict::{Refusal, words};
 
-/// Names change with the document: beyond so many the cells are looked up anew.
-const LIMIT: usize = 4_096;
+/// How many steps of an exchange are remembered where they are.
+const STEPS: usize = 16;
 
 /// The cells that this worker counts in.
 #[derive(Debug, Default)]
 pub(crate) struct Cells {
-    routes: HashMap<Box<str>, RouteCells>,
-    decisions: HashMap<Decision, Arc<Count>, Mixed>,
-    authenticators: HashMap<Box<str>, Counts<&'static str>>,
-    upstreams: HashMap<Box<str>, UpstreamCells>,
+    routes: Found<String, RouteCells>,
+    decisions: Decisions,
+    authenticators: Found<String, Decisions>,
+    upstreams: Found<String, UpstreamCells>,
+    last: Last,
 }
 
-/// By two further labels.
-type Counts<T> = Vec<(T, Box<str>, Arc<Count>)>;
+/// Where the things of the last exchange were found.
+#[derive(Debug, Default)]
+struct Last {
+    route: usize,
+    upstream: usize,
+    steps: [LastStep; STEPS],
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct LastStep {
+    authenticator: usize,
+    decision: usize,
+}
 
 #[derive(Debug)]
 struct RouteCells {
     duration: Arc<Histogram>,
+    /// By status and listener; what is written is the listener.
     requests: Counts<u16>,
+    written: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct UpstreamCells {
     head_duration: Arc<Histogram>,
+    /// By outcome and endpoint; what is written are the endpoint and the upstream.
     requests: Counts<&'static str>,
 }
 
+/// Of policies that have their names from the program, or all the same one from the document.
+type Decisions = Found<Decision, Known>;
+
+/// What the lines say of an exchange in words of the document.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written<'a> {
+    pub(crate) listener: &'a [u8],
+    pub(crate) route: &'a [u8],
+    pub(crate) upstream: &'a [u8],
+}
+
 impl Cells {
-    /// Counts everything that is to be counted of one exchange.
+    /// Counts what is to be counted of one exchange, but for its steps.
     pub(crate) fn count(
         &mut self,
         metrics: &Metrics,
@@ -51,13 +82,6 @@ impl Cells {
         refusal: Option<&Refusal<'_>>,
     ) {
         self.count_request(metrics, record);
-        for step in record.trail.steps() {
-            let (verdict, code) = words(&step.verdict);
-            match &step.policy {
-                Cow::Borrowed(policy) => self.count_decision(metrics, policy, verdict, code),
-                Cow::Owned(name) => self.count_authenticator(metrics, name, verdict, code),
-            }
-        }
         if let Some(attempt) = &record.attempt {
             self.count_attempt(metrics, attempt, outcome(record, refusal));
         }
@@ -66,69 +90,90 @@ impl Cells {
     fn count_request(&mut self, metrics: &Metrics, record: &Record<'_>) {
         let route = record.route.unwrap_or(NO_ROUTE);
         let listener = &*record.downstream.listener;
+        let status = record.status;
         let make = || RouteCells {
             duration: metrics.request_duration.cell(RouteLabels { route: route.into() }),
-            requests: Vec::new(),
+            requests: Counts::default(),
+            written: json::written(|line| access::route(line, route)),
         };
-        with(&mut self.routes, route, make, |cells| {
+        self.routes.with(&mut self.last.route, route, make, |cells| {
             cells.duration.observe(record.duration);
+            cells.requests.increment(status, listener, || {
+                let (listener_label, route) = (listener.into(), route.into());
+                let labels = RequestLabels { listener: listener_label, route, status };
+                let written = json::written(|line| access::listener(line, listener));
+                Known { count: metrics.requests.cell(labels), written }
+            });
+        });
+    }
+
+    /// Counts each step and writes it to `line`: one look-up gives what both need.
+    pub(crate) fn count_steps(&mut self, metrics: &Metrics, steps: &[Step], line: &mut Json<'_>) {
+        for (at, step) in steps.iter().enumerate() {
+            if at == 0 {
+                line.raw(br#","trail":["#);
+            } else {
+                line.raw(b",");
+            }
+            let mut nowhere = LastStep::default();
+            let last = self.last.steps.get_mut(at).unwrap_or(&mut nowhere);
+            let decision = Decision::new(step);
+            let Decision { verdict, code, .. } = decision;
             let make = || {
-                metrics.requests.cell(RequestLabels {
-                    listener: listener.into(),
-                    route: route.into(),
-                    status: record.status,
-                })
+                let labels = DecisionLabels { policy: (&*step.policy).into(), verdict, code };
+                let written = json::written(|line| access::step(line, step));
+                Known { count: metrics.decisions.cell(labels), written }
             };
-            increment(&mut cells.requests, record.status, listener, make);
-        });
-    }
-
-    fn count_decision(
-        &mut self,
-        metrics: &Metrics,
-        policy: &'static str,
-        verdict: &'static str,
-        code: &'static str,
-    ) {
-        let key = Decision([policy, verdict, code]);
-        let make =
-            || metrics.decisions.cell(DecisionLabels { policy: policy.into(), verdict, code });
-        self.decisions.entry(key).or_insert_with(make).increment();
-    }
-
-    fn count_authenticator(
-        &mut self,
-        metrics: &Metrics,
-        name: &str,
-        verdict: &'static str,
-        code: &'static str,
-    ) {
-        with(&mut self.authenticators, name, Vec::new, |cells| {
-            let labels = || DecisionLabels { policy: name.into(), verdict, code };
-            increment(cells, verdict, code, || metrics.decisions.cell(labels()));
-        });
+            let tell = |known: &mut Known| {
+                known.count.increment();
+                line.written(&known.written);
+                access::step_duration(line, step.duration);
+            };
+            match &step.policy {
+                Cow::Borrowed(_) => self.decisions.with(&mut last.decision, &decision, make, tell),
+                Cow::Owned(name) => {
+                    let then = |decisions: &mut Decisions| {
+                        decisions.with(&mut last.decision, &decision, make, tell);
+                    };
+                    let last = &mut last.authenticator;
+                    self.authenticators.with(last, &**name, Decisions::default, then);
+                }
+            }
+        }
+        if !steps.is_empty() {
+            line.raw(b"]");
+        }
     }
 
     fn count_attempt(&mut self, metrics: &Metrics, attempt: &Attempt<'_>, outcome: &'static str) {
         let Attempt { upstream, endpoint, .. } = *attempt;
-        let labels = || UpstreamLabels { upstream: upstream.into() };
-        let make = || UpstreamCells {
-            head_duration: metrics.upstream_head_duration.cell(labels()),
-            requests: Vec::new(),
+        let make = || {
+            let labels = UpstreamLabels { upstream: upstream.into() };
+            let head_duration = metrics.upstream_head_duration.cell(labels);
+            UpstreamCells { head_duration, requests: Counts::default() }
         };
-        with(&mut self.upstreams, upstream, make, |cells| {
+        self.upstreams.with(&mut self.last.upstream, upstream, make, |cells| {
             if matches!(outcome, ANSWERED | CUT) {
                 cells.head_duration.observe(attempt.head_after);
             }
-            let make = || {
-                metrics.upstream_requests.cell(AttemptLabels {
-                    upstream: upstream.into(),
-                    endpoint: endpoint.into(),
-                    outcome,
-                })
-            };
-            increment(&mut cells.requests, outcome, endpoint, make);
+            cells.requests.increment(outcome, endpoint, || {
+                let (upstream, endpoint) = (upstream.into(), endpoint.into());
+                let labels = AttemptLabels { upstream, endpoint, outcome };
+                let written = json::written(|line| access::upstream(line, attempt));
+                Known { count: metrics.upstream_requests.cell(labels), written }
+            });
         });
+    }
+
+    /// What the lines say of `record`, which was the last to be counted.
+    pub(crate) fn written(&self, record: &Record<'_>) -> Written<'_> {
+        let cells = self.routes.get(self.last.route);
+        let upstream = record.attempt.and_then(|_| self.upstreams.get(self.last.upstream));
+        Written {
+            listener: cells.map(|cells| cells.requests.last_written()).unwrap_or_default(),
+            route: record.route.and(cells).map(|cells| &*cells.written).unwrap_or_default(),
+            upstream: upstream.map(|cells| cells.requests.last_written()).unwrap_or_default(),
+        }
     }
 }
 
@@ -146,49 +191,31 @@ fn outcome(record: &Record<'_>, refusal: Option<&Refusal<'_>>) -> &'static str {
     }
 }
 
-fn with<V>(
-    map: &mut HashMap<Box<str>, V>,
-    key: &str,
-    make: impl FnOnce() -> V,
-    then: impl FnOnce(&mut V),
-) {
-    if let Some(value) = map.get_mut(key) {
-        return then(value);
-    }
-    if map.len() >= LIMIT {
-        map.clear();
-    }
-    then(map.entry(key.into()).or_insert_with(make));
-}
-
-/// There are few of these beneath one key: looking at each is quicker than hashing.
-fn increment<T: PartialEq>(
-    cells: &mut Counts<T>,
-    first: T,
-    second: &str,
-    make: impl FnOnce() -> Arc<Count>,
-) {
-    let mut found = cells.iter().filter(|(f, s, _)| *f == first && **s == *second);
-    if let Some((_, _, count)) = found.next() {
-        return count.increment();
-    }
-    if cells.len() >= LIMIT {
-        cells.clear();
-    }
-    let count = make();
-    count.increment();
-    cells.push((first, second.into(), count));
-}
-
-/// Policy, verdict and code, told apart by where they stand in the program: several times a
-/// request, and never outside's choice. The same words at two places are two cells, which are
-/// added up.
+/// What a step says, told apart by where its words stand in the program: several times a request,
+/// and never outside's choice. The same words at two places are two cells, which are added up.
 #[derive(Debug, Clone, Copy)]
-struct Decision([&'static str; 3]);
+struct Decision {
+    /// Empty where the document names it.
+    policy: &'static str,
+    stage: Stage,
+    verdict: &'static str,
+    code: &'static str,
+}
+
+impl Decision {
+    fn new(step: &Step) -> Self {
+        let policy = if let Cow::Borrowed(policy) = &step.policy { policy } else { "" };
+        let (verdict, code) = words(&step.verdict);
+        Self { policy, stage: step.stage, verdict, code }
+    }
+}
 
 impl PartialEq for Decision {
     fn eq(&self, other: &Self) -> bool {
-        self.0.iter().zip(other.0).all(|(mine, others)| std::ptr::eq(*mine, others))
+        ptr::eq(self.policy, other.policy)
+            && ptr::eq(self.verdict, other.verdict)
+            && ptr::eq(self.code, other.code)
+            && self.stage == other.stage
     }
 }
 
@@ -196,37 +223,9 @@ impl Eq for Decision {}
 
 impl Hash for Decision {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for word in self.0 {
-            state.write_usize(word.as_ptr().addr());
-        }
-    }
-}
-
-/// Mixes addresses; no defence against chosen ones.
-#[derive(Debug, Clone, Copy, Default)]
-struct Mixed(u64);
-
-impl BuildHasher for Mixed {
-    type Hasher = Self;
-
-    fn build_hasher(&self) -> Self {
-        Self(0)
-    }
-}
-
-impl Hasher for Mixed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_usize(usize::from(*byte));
-        }
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        // The golden ratio in 64 bits: spreads neighbours over all bits.
-        self.0 = (self.0.rotate_left(23) ^ number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // Those that differ in the stage only are few.
+        let words = [self.policy, self.verdict, self.code];
+        let [policy, verdict, code] = words.map(|word| word.as_ptr().addr());
+        state.write_usize(policy ^ verdict.rotate_left(20) ^ code.rotate_left(40));
     }
 }

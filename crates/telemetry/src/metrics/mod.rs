@@ -3,6 +3,7 @@
 //! What each exchange counts is [`sharded`]; the rest happens rarely and is counted in place.
 
 mod cells;
+mod found;
 mod labels;
 mod sharded;
 mod table;
@@ -18,7 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
-pub(crate) use cells::Cells;
+pub(crate) use cells::{Cells, Written};
 use labels::{AttemptLabels, DecisionLabels, RequestLabels, RouteLabels, UpstreamLabels};
 pub(crate) use labels::{
     EndpointLabels, ListenerLabels, RefusedLabels, ReloadLabels, VersionLabels,

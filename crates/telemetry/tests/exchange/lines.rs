@@ -1,7 +1,7 @@
 //! What the log says of an exchange.
 
 use crate::fixture::{ATTEMPT, Facts, Fixture, deny, fault, proved};
-use demilune_core::record::{End, Record};
+use demilune_core::record::{Attempt, End, Record};
 use demilune_core::stage::Stage;
 use demilune_core::trail::{Finding, StepVerdict};
 use demilune_telemetry::Level;
@@ -219,6 +219,67 @@ fn nobody_can_forge_a_line() {
         assert_eq!(line[key], forged, "{key}");
     }
     assert_eq!(fixture.lines("event")[0]["path"], forged);
+}
+
+#[test]
+fn names_from_the_document_are_shown_as_they_are_each_time() {
+    const NAMES: [&str; 4] = ["\"a\\\n", "{\"b\":\u{1f}}", "\u{2028}🌒", "plain"];
+    let fixture = Fixture::new();
+    let recorder = fixture.telemetry.recorder();
+    for name in NAMES.into_iter().chain(NAMES) {
+        let mut facts = Facts::new().identity(name, &[name, "b"]).asked(name, proved());
+        facts.downstream.listener = name.into();
+        let mut record = facts.record();
+        record.route = Some(name);
+        record.attempt = Some(Attempt { upstream: name, endpoint: name, ..ATTEMPT });
+        recorder.record(&record);
+    }
+    let (access, events) = (fixture.lines("access"), fixture.lines("event"));
+    assert_eq!((access.len(), events.len()), (8, 8));
+    for (line, name) in access.iter().zip(NAMES.into_iter().chain(NAMES)) {
+        let upstream = json!({
+            "name": name, "endpoint": name, "attempts": 2, "head_us": 900,
+        });
+        let step = json!({
+            "policy": name, "stage": "authenticate", "verdict": "proved", "us": 7,
+        });
+        assert_eq!(line["upstream"], upstream);
+        assert_eq!(line["trail"], json!([step]));
+    }
+    for (line, name) in access.iter().chain(&events).zip(NAMES.into_iter().cycle()) {
+        for key in ["listener", "route", "consumer"] {
+            assert_eq!(line[key], name, "{key}");
+        }
+        assert_eq!(line["proved_by"], json!([name, "b"]));
+    }
+}
+
+#[test]
+fn a_recorder_mixes_nothing_up_between_exchanges() {
+    let fixture = Fixture::new();
+    let recorder = fixture.telemetry.recorder();
+    let refused = || deny(403, "scopes.missing", "needs `admin`");
+    let several = [
+        Facts::new(),
+        Facts::new().step("cors", Stage::Edge, StepVerdict::Continue),
+        Facts::new().step("cors", Stage::Response, StepVerdict::Continue),
+        Facts::new().asked("cors", StepVerdict::Continue).asked("partners", proved()),
+        Facts::new().asked("partners", proved()).step("scopes", Stage::Authorize, refused()),
+    ];
+    let mut expected = Vec::new();
+    for number in 0..several.len() * several.len() {
+        let facts = &several[number * 7 % several.len()];
+        let change = |record: &mut Record<'_>| {
+            record.route = [None, Some("none"), Some("orders")][number % 3];
+            record.attempt = [None, Some(ATTEMPT)][number % 2];
+            record.status = [200, 403, 0][number / 3 % 3];
+        };
+        expected.push(access(facts, change));
+        let mut record = facts.record();
+        change(&mut record);
+        recorder.record(&record);
+    }
+    assert_eq!(fixture.lines("access"), expected);
 }
 
 #[test]
