@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 use crate::curfew::{CurfewGuard, Curfews};
 use crate::exchange::{Connection, exchange, unparsed};
 use crate::generation::Serving;
-use crate::http::{Deadlines, Protocol, Terms, Watched, serve};
+use crate::http::{Deadlines, Protocol, Stream, Terms, serve};
 use crate::worker::Worker;
 
 /// Connections waiting to be accepted by one worker.
@@ -160,6 +160,7 @@ async fn converse(
     let mut downstream = Downstream::new(peer, Arc::clone(&serving.listener.name), None);
     let Some(tls) = &serving.tls else {
         let protocol = Protocol::Http1;
+        let stream = Stream::Plain(stream);
         return speak(worker, &serving, (downstream, counted), protocol, stream, curfew).await;
     };
     let handshake = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream);
@@ -167,6 +168,7 @@ async fn converse(
         Ok(Ok(stream)) => {
             let (facts, protocol) = facts(&stream);
             downstream.tls = Some(facts);
+            let stream = Stream::Tls(Box::new(stream.into()));
             speak(worker, &serving, (downstream, counted), protocol, stream, curfew).await;
         }
         Ok(Err(_)) | Err(_) => {
@@ -190,36 +192,29 @@ fn facts(stream: &TlsStream<TcpStream>) -> (TlsFacts, Protocol) {
     (TlsFacts { version, server_name }, protocol)
 }
 
-async fn speak<T>(
+async fn speak(
     worker: &Rc<Worker>,
     serving: &Serving,
     (downstream, counted): (Downstream, Counted),
     protocol: Protocol,
-    stream: T,
+    stream: Stream,
     curfew: CurfewGuard,
-) where
-    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
+) {
     let limits = serving.listener.limits;
-    let clock = Arc::clone(&worker.shared.clock);
     let head = (protocol == Protocol::Http1).then_some(limits.head);
     let deadlines = Deadlines { idle: limits.idle, head, write: limits.write_idle };
-    let (io, progress) = Watched::new(stream, Arc::clone(&clock), deadlines);
     let address = serving.listener.address;
     let connection = Rc::new(Connection { downstream, address, limits, _counted: counted });
     let terms = Terms {
         protocol,
-        clock,
-        progress,
+        clock: Arc::clone(&worker.shared.clock),
+        timers: worker.timers.clone(),
+        deadlines,
         head_size: limits.head_size,
-        write_idle: limits.write_idle,
         curfew,
         tasks: worker.background.clone(),
     };
     let (one, two) = (Rc::clone(worker), Rc::clone(&connection));
-    let result =
-        serve(io, terms, move |wire| exchange(Rc::clone(&one), Rc::clone(&two), wire)).await;
-    if let Err(Some(refusal)) = result {
-        unparsed(worker, &connection, refusal);
-    }
+    let answer = move |wire| exchange(Rc::clone(&one), Rc::clone(&two), wire);
+    serve(stream, terms, answer, |refusal| unparsed(worker, &connection, refusal)).await;
 }
