@@ -37,7 +37,7 @@ pub use hook::{
     Authenticator, Authorizer, BodyMeter, Carrier, Gate, Guard, Hook, Hooks, Inspector, Outcome,
     Proof, ResponseInspector, ResponseRewriter, Rewriter, Slot,
 };
-pub use path::Target;
+pub use path::{PathExceptions, Target};
 pub use pipeline::{Ending, Exchange};
 pub use policy::{Authentication, Code, Invalid, Meta, Policy};
 pub use record::Record;

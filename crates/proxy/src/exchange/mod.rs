@@ -201,6 +201,9 @@ impl Job {
         let chain = &self.route.chain;
         let worker = Rc::clone(closing.worker());
         let request = self.request(closing);
+        if let Some(denial) = pipeline::path_not_admitted(&request) {
+            return Err(closing.refuse("http", Stage::Edge, denial));
+        }
         closing.exchange_mut().admit(chain, request, worker.clock()).await?;
         if !self.matched {
             return Err(closing.refuse("route", Stage::Edge, pipeline::no_route()));
