@@ -10,6 +10,8 @@
     reason = "a target reports what it finds by panicking"
 )]
 
+mod wire;
+
 use demilune_config::diagnostic::FileId;
 use demilune_config::explain::Question;
 use demilune_config::{load_text, tree};
@@ -86,6 +88,9 @@ pub const TARGETS: &[Target] = &[
             "plain",
         ],
     },
+    Target { name: "request_head", run: wire::request_head, seeds: wire::REQUESTS },
+    Target { name: "response_head", run: wire::response_head, seeds: wire::ANSWERS },
+    Target { name: "chunked", run: wire::chunked, seeds: wire::CHUNKED },
 ];
 
 fn text(bytes: &[u8]) -> Option<&str> {

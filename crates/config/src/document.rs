@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Sources, Span};
-use crate::model::{DefaultsConfig, Model, SecretSource, ShutdownConfig};
+use crate::model::{DefaultsConfig, Model, OverloadConfig, SecretSource, ShutdownConfig};
 use crate::tree::{self, Tree, Value, nearest};
 
 /// What was written, with positions.
@@ -49,6 +49,7 @@ pub(crate) const KEYS: &[&str] = &[
     "routes",
     "admin",
     "shutdown",
+    "overload",
 ];
 
 /// Reads a document from a file or a folder (all `*.yaml`, `*.yml` and `*.json` directly in it).
@@ -126,6 +127,7 @@ fn read_model(tree: &Tree, diagnostics: &mut Diagnostics) -> Option<Model> {
         routes: named(tree, "routes", diagnostics),
         admin: one(tree, "admin", diagnostics),
         shutdown: one(tree, "shutdown", diagnostics).unwrap_or_else(ShutdownConfig::default),
+        overload: one(tree, "overload", diagnostics).unwrap_or_else(OverloadConfig::default),
     };
     (!diagnostics.has_errors()).then_some(model)
 }

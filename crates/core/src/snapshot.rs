@@ -31,6 +31,19 @@ pub struct Snapshot {
     pub admin: Option<SocketAddr>,
     /// How long open exchanges may go on after a shutdown began.
     pub drain: Duration,
+    /// When new work is refused.
+    pub overload: Overload,
+}
+
+/// When new work is refused because there is too much already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overload {
+    /// Exchanges under way at the same time, over all workers; each takes an equal share.
+    pub requests: usize,
+    /// The process's resident memory, in bytes; `None` for a share of what there is.
+    pub memory: Option<u64>,
+    /// By how much a worker may run behind.
+    pub delay: Duration,
 }
 
 /// An address that accepts connections.
@@ -63,6 +76,10 @@ pub struct ClientLimits {
     pub write_idle: Duration,
     /// Without a request on a kept-alive connection.
     pub idle: Duration,
+    /// From a request's head to the end of its answer; `None` for no limit.
+    pub request: Option<Duration>,
+    /// Bytes a second, on average, that a client must move while it is waited for.
+    pub least_rate: u64,
     /// Size of a request's head, in bytes.
     pub head_size: usize,
 }

@@ -12,7 +12,9 @@ mod generation;
 mod http;
 mod hygiene;
 mod listener;
+mod pace;
 mod plane;
+mod pressure;
 mod timer;
 mod tls;
 mod upstream;
@@ -21,6 +23,7 @@ mod worker;
 pub use generation::Problem;
 pub use http::{SimpleRequest, SimpleResponse, serve_simple};
 pub use plane::{Applied, Plane, PlaneSettings};
+pub use pressure::watch_memory;
 pub use upstream::check_health;
 
 use demilune_core::Snapshot;

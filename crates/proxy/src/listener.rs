@@ -202,7 +202,8 @@ async fn speak(
 ) {
     let limits = serving.listener.limits;
     let head = (protocol == Protocol::Http1).then_some(limits.head);
-    let deadlines = Deadlines { idle: limits.idle, head, write: limits.write_idle };
+    let least_rate = limits.least_rate;
+    let deadlines = Deadlines { idle: limits.idle, head, write: limits.write_idle, least_rate };
     let address = serving.listener.address;
     let connection = Rc::new(Connection { downstream, address, limits, _counted: counted });
     let terms = Terms {

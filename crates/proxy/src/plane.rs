@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::generation::{Generation, Problem};
 use crate::listener::bind;
+use crate::pressure::Pressure;
 use crate::worker::{Command, Shared, run};
 
 /// What a data plane is made of.
@@ -56,6 +57,8 @@ impl Plane {
             clock: settings.clock,
             telemetry: settings.telemetry,
             connections: Mutex::default(),
+            pressure: Pressure::default(),
+            workers: settings.workers.max(1),
         });
         let mut workers = Vec::with_capacity(settings.workers);
         let mut threads = Vec::with_capacity(settings.workers);
@@ -110,6 +113,10 @@ impl Plane {
     /// The upstreams in force, for health checks.
     pub(crate) fn generation(&self) -> Arc<Generation> {
         self.shared.generation.load_full()
+    }
+
+    pub(crate) fn pressure(&self) -> &Pressure {
+        &self.shared.pressure
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {

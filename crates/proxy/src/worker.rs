@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::curfew::Curfews;
 use crate::generation::{Generation, Held};
 use crate::listener::accept;
+use crate::pressure::{Load, Pressure};
 use crate::timer::Timers;
 use crate::upstream::Pool;
 
@@ -30,6 +31,9 @@ pub(crate) struct Shared {
     pub(crate) telemetry: Arc<Telemetry>,
     /// Open connections by listener, over all workers.
     pub(crate) connections: std::sync::Mutex<HashMap<Arc<str>, Arc<AtomicUsize>>>,
+    pub(crate) pressure: Pressure,
+    /// How many workers there are.
+    pub(crate) workers: usize,
 }
 
 impl Shared {
@@ -114,6 +118,7 @@ pub(crate) struct Worker {
     /// Everything else: connections to upstreams, streams, tunnels.
     pub(crate) background: Tasks,
     pub(crate) timers: Timers,
+    pub(crate) load: Rc<Load>,
     generation: RefCell<Held>,
     ids: (Cell<u64>, Cell<u64>),
 }
@@ -129,6 +134,7 @@ impl Worker {
             clients: Tasks::default(),
             timers: Timers::start(Arc::clone(&shared.clock), &background),
             background,
+            load: Rc::default(),
             generation,
             ids: (Cell::new(seed()), Cell::new(seed())),
             shared,

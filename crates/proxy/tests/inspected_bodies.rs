@@ -93,6 +93,8 @@ fn snapshot(origin: SocketAddr, looks: &Arc<Looks>) -> Snapshot {
         head: second,
         body_idle: second,
         write_idle: second,
+        request: None,
+        least_rate: 1,
         idle: second,
         head_size: 16 << 10,
     };
@@ -103,7 +105,13 @@ fn snapshot(origin: SocketAddr, looks: &Arc<Looks>) -> Snapshot {
         routes: RouteIndex::build(&routes).0,
         limits,
     };
+    let overload = demilune_core::snapshot::Overload {
+        requests: 1000,
+        memory: None,
+        delay: Duration::from_secs(60),
+    };
     Snapshot {
+        overload,
         version: "v".into(),
         listeners: vec![Arc::new(listener)],
         routes,

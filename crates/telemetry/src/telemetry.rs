@@ -8,7 +8,8 @@ use demilune_core::time::Clock;
 
 use crate::log::{self, Level};
 use crate::metrics::{
-    EndpointLabels, ListenerLabels, Metrics, RefusedLabels, ReloadLabels, VersionLabels,
+    EndpointLabels, ListenerLabels, Metrics, OverloadLabels, RefusedLabels, ReloadLabels,
+    VersionLabels,
 };
 use crate::recorder::Recorder;
 use crate::stamp::Stamp;
@@ -91,6 +92,16 @@ impl Telemetry {
         let id = id.to_string();
         let message = "an exchange panicked: a defect of the gateway, please report it";
         self.log(Level::Error, "exchange.panic", message, &[("request_id", &id)]);
+    }
+
+    /// A worker refuses new requests for `reason`, one word from a fixed set, or does so no more.
+    pub fn overload(&self, reason: &'static str, refusing: bool) {
+        let gauge = self.metrics.overloaded.get_or_create(&OverloadLabels { reason });
+        if refusing {
+            gauge.inc()
+        } else {
+            gauge.dec()
+        };
     }
 
     /// What the health checks say of an endpoint.

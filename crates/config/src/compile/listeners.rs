@@ -120,6 +120,7 @@ impl Compiler<'_> {
             ("body_idle", config.body_idle),
             ("write_idle", config.write_idle),
             ("idle", config.idle),
+            ("request", config.request.unwrap_or(config.idle)),
         ] {
             if period.0.is_zero() {
                 let reason = "a deadline of zero lets nothing pass";
@@ -129,6 +130,10 @@ impl Compiler<'_> {
         if config.connections == 0 {
             let reason = "no connection at all: take the listener out instead";
             self.error("config.invalid_value", &format!("{path}.connections"), reason);
+        }
+        if config.least_rate.0 == 0 {
+            let reason = "expected at least `1B`: a client that moves nothing is not waited for";
+            self.error("config.invalid_value", &format!("{path}.least_rate"), reason);
         }
         if !(8 << 10..=256 << 10).contains(&config.head_size.0) {
             let reason = "expected `8KiB` to `256KiB`";
@@ -141,6 +146,8 @@ impl Compiler<'_> {
             body_idle: config.body_idle.0,
             write_idle: config.write_idle.0,
             idle: config.idle.0,
+            request: config.request.map(|period| period.0),
+            least_rate: config.least_rate.0,
             head_size: usize::try_from(config.head_size.0).unwrap_or(usize::MAX),
         }
     }

@@ -92,7 +92,10 @@ fn limits(
         ("handshake", new.handshake > old.handshake),
         ("head", new.head > old.head),
         ("body_idle", new.body_idle > old.body_idle),
+        ("write_idle", new.write_idle > old.write_idle),
         ("idle", new.idle > old.idle),
+        ("request", old.request.is_some_and(|old| new.request.is_none_or(|new| new > old))),
+        ("least_rate", new.least_rate < old.least_rate),
         ("head_size", new.head_size > old.head_size),
     ] {
         if raised {

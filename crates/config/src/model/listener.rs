@@ -61,6 +61,12 @@ pub struct ClientLimitsConfig {
     pub write_idle: Period,
     /// Without a request on a connection that is kept alive. Default `60s`.
     pub idle: Period,
+    /// From a request's head to the end of its answer. No limit where left out: then the deadlines
+    /// for each step count alone.
+    pub request: Option<Period>,
+    /// The least a client must move in a second, on average, of a body it sends and of an answer
+    /// it takes, once it has kept the gateway waiting for ten seconds. Default `500B`.
+    pub least_rate: ByteSize,
     /// Size of a request's head. Default `32KiB`, at least `8KiB`, at most `256KiB`.
     pub head_size: ByteSize,
 }
@@ -75,6 +81,8 @@ impl Default for ClientLimitsConfig {
             body_idle: seconds(30),
             write_idle: seconds(30),
             idle: seconds(60),
+            request: None,
+            least_rate: ByteSize(500),
             head_size: ByteSize(32 << 10),
         }
     }

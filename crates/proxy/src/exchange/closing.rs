@@ -17,6 +17,7 @@ use super::Connection;
 use super::download::Download;
 use crate::http::{Unparsed, WireResponse};
 use crate::hygiene::Parts;
+use crate::pressure::Carried;
 use crate::upstream::Attempts;
 use crate::worker::Worker;
 
@@ -43,6 +44,7 @@ pub(crate) struct Closing {
     received: Rc<Cell<u64>>,
     sent: u64,
     end: End,
+    carried: Option<Carried>,
 }
 
 /// What the log says of a head that was refused.
@@ -76,6 +78,7 @@ impl Closing {
             received: Rc::default(),
             sent: 0,
             end: End::ClientLeft,
+            carried: None,
         })
     }
 
@@ -90,6 +93,11 @@ impl Closing {
             host: text(host.unwrap_or_default()),
             path: text(parts.uri.path()),
         });
+    }
+
+    /// Counts as one exchange under way.
+    pub(crate) fn carried(&mut self, carried: Carried) {
+        self.carried = Some(carried);
     }
 
     pub(crate) fn understood(&mut self, head: &Rc<RequestHead>) {

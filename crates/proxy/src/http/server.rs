@@ -72,7 +72,7 @@ pub(crate) async fn serve<F, R, B>(
         Protocol::Http1 => {
             let Terms { timers, deadlines, head_size, curfew, .. } = terms;
             let limits = HeadLimits { line: head_size, size: head_size, fields: HEADERS_LIMIT };
-            let serving = h1::Serving1 { timers, deadlines, limits, curfew: Some(curfew) };
+            let serving = h1::Serving { timers, deadlines, limits, curfew: Some(curfew) };
             let begun = Begun { before: Bytes::new(), stream };
             h1::serve(begun, serving, exchange, refused).await;
         }

@@ -22,7 +22,7 @@ use prometheus_client::registry::{Metric, Registry};
 pub(crate) use cells::{Cells, Written};
 use labels::{AttemptLabels, DecisionLabels, RequestLabels, RouteLabels, UpstreamLabels};
 pub(crate) use labels::{
-    EndpointLabels, ListenerLabels, RefusedLabels, ReloadLabels, VersionLabels,
+    EndpointLabels, ListenerLabels, OverloadLabels, RefusedLabels, ReloadLabels, VersionLabels,
 };
 use sharded::{Count, Histogram, Sharded};
 use table::Table;
@@ -49,6 +49,7 @@ pub(crate) struct Metrics {
     pub(crate) config_last_reload_successful: Gauge,
     pub(crate) config_last_success: Gauge<f64, AtomicU64>,
     pub(crate) exchange_panics: Counter,
+    pub(crate) overloaded: Family<OverloadLabels, Gauge>,
     pub(crate) log_lines_dropped: Counter,
     pub(crate) log_write_errors: Counter,
     pub(crate) watched: Arc<Watched>,
@@ -72,6 +73,7 @@ impl Metrics {
             config_last_reload_successful: Gauge::default(),
             config_last_success: Gauge::default(),
             exchange_panics: Counter::default(),
+            overloaded: Family::default(),
             log_lines_dropped: Counter::default(),
             log_write_errors: Counter::default(),
             watched: Arc::default(),
@@ -133,6 +135,7 @@ impl Metrics {
             "When the document in force was loaded",
             &self.config_last_success,
         );
+        registry.add("overloaded", "Workers that refuse new requests", &self.overloaded);
         registry.add("exchange_panics", "Exchanges that panicked", &self.exchange_panics);
         registry.add("log_lines_dropped", "Lines of the log lost", &self.log_lines_dropped);
         registry.add("log_write_errors", "Failures of the log's sink", &self.log_write_errors);
