@@ -172,6 +172,10 @@ where
     ) -> Poll<Result<Reply, Option<WireError>>> {
         match self.poll_upload(cx, Some(limit)) {
             Poll::Ready(Err(UploadFailure::Body(error))) => return Poll::Ready(Err(Some(error))),
+            // Nothing of the request went out: it can go elsewhere, and nothing of it goes here.
+            Poll::Ready(Err(UploadFailure::Write)) if !self.written => {
+                return Poll::Ready(Err(Some(WireError::new("the connection takes nothing"))));
+            }
             // It may have answered before it stopped reading.
             Poll::Ready(Err(UploadFailure::Write)) => self.reusable = false,
             Poll::Ready(Ok(())) | Poll::Pending => {}
