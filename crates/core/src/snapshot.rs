@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::head::Scheme;
+use crate::network::Networks;
 use crate::route::{Route, RouteIndex};
 use crate::secret::Secret;
 
@@ -42,10 +43,32 @@ pub struct Listener {
     pub address: SocketAddr,
     /// How it speaks TLS; `None` for plain HTTP.
     pub tls: Option<ListenerTls>,
+    /// Who begins connections with a header of the PROXY protocol, and must.
+    pub proxy_protocol: Option<Networks>,
+    /// Which proxies are believed about the client of a request.
+    pub trusted_proxies: Option<TrustedProxies>,
     /// The routes it serves.
     pub routes: RouteIndex,
     /// What clients are allowed.
     pub limits: ClientLimits,
+}
+
+/// Proxies that are believed about whose requests they pass on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustedProxies {
+    /// Where they are.
+    pub networks: Networks,
+    /// The header in which each of them writes down whom it got the request from.
+    pub header: ForwardedHeader,
+}
+
+/// The header by which proxies say where a request came from. Only the one named is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`: a list of addresses.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// Limits on clients of a listener.
@@ -53,6 +76,12 @@ pub struct Listener {
 pub struct ClientLimits {
     /// Connections open at the same time, over all workers.
     pub connections: usize,
+    /// Of these, from one address (IPv6: one /64); proxies that are believed are not counted, the
+    /// clients of load balancers are.
+    pub connections_per_address: usize,
+    /// TLS handshakes, and headers of the PROXY protocol, under way at the same time, over all
+    /// workers.
+    pub handshakes: usize,
     /// From the connection's start to the end of the TLS handshake.
     pub handshake: Duration,
     /// From a request's first byte to the end of its head.

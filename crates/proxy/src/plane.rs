@@ -55,7 +55,7 @@ impl Plane {
             generation: ArcSwap::from_pointee(generation),
             clock: settings.clock,
             telemetry: settings.telemetry,
-            connections: Mutex::default(),
+            admissions: Mutex::default(),
         });
         let mut workers = Vec::with_capacity(settings.workers);
         let mut threads = Vec::with_capacity(settings.workers);

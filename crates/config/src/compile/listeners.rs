@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use demilune_core::route::Shadowed;
-use demilune_core::snapshot::{CertificateFiles, ClientLimits, Listener, ListenerTls};
-use demilune_core::{Route, RouteIndex};
+use demilune_core::snapshot::{
+    CertificateFiles, ClientLimits, ForwardedHeader, Listener, ListenerTls, TrustedProxies,
+};
+use demilune_core::{Network, Networks, Route, RouteIndex};
 
 use super::Compiler;
-use crate::model::{ClientLimitsConfig, ListenerConfig, ListenerTlsConfig};
+use crate::model::{ClientLimitsConfig, ForwardedHeaderConfig, ListenerConfig, ListenerTlsConfig};
 
 impl Compiler<'_> {
     pub(crate) fn listeners(&mut self, routes: &[Arc<Route>]) -> Vec<Arc<Listener>> {
@@ -77,7 +79,40 @@ impl Compiler<'_> {
         }
         let tls = config.tls.as_ref().map(|tls| self.listener_tls(&path, tls));
         let limits = self.client_limits(&format!("{path}.limits"), &config.limits);
-        Listener { name: name.into(), address: config.address, tls, routes, limits }
+        let proxy_protocol = config
+            .proxy_protocol
+            .as_ref()
+            .map(|from| self.networks(&format!("{path}.proxy_protocol.from"), &from.from));
+        let trusted_proxies = config.trusted_proxies.as_ref().map(|config| TrustedProxies {
+            networks: self.networks(&format!("{path}.trusted_proxies.networks"), &config.networks),
+            header: match config.header {
+                ForwardedHeaderConfig::XForwardedFor => ForwardedHeader::XForwardedFor,
+                ForwardedHeaderConfig::Forwarded => ForwardedHeader::Forwarded,
+            },
+        });
+        let (name, address) = (name.into(), config.address);
+        Listener { name, address, tls, proxy_protocol, trusted_proxies, routes, limits }
+    }
+
+    /// Networks of peers that are believed: some, and never everybody.
+    fn networks(&mut self, path: &str, list: &[Network]) -> Networks {
+        if list.is_empty() {
+            let reason = "expected at least one network or address";
+            self.error("config.invalid_value", path, reason);
+        }
+        for (i, network) in list.iter().enumerate() {
+            if network.as_ref().prefix_len() == 0 {
+                let diagnostic = self
+                    .diagnostic(
+                        "config.invalid_value",
+                        &format!("{path}[{i}]"),
+                        "everybody would be believed about who they are",
+                    )
+                    .help("write the networks that the proxies themselves are in");
+                self.diagnostics.push(diagnostic);
+            }
+        }
+        Networks::new(list)
     }
 
     fn listener_tls(&mut self, path: &str, config: &ListenerTlsConfig) -> ListenerTls {
@@ -126,16 +161,25 @@ impl Compiler<'_> {
                 self.error("config.invalid_value", &format!("{path}.{field}"), reason);
             }
         }
-        if config.connections == 0 {
-            let reason = "no connection at all: take the listener out instead";
-            self.error("config.invalid_value", &format!("{path}.connections"), reason);
+        for (field, limit) in [
+            ("connections", config.connections),
+            ("connections_per_address", config.connections_per_address),
+            ("handshakes", config.handshakes),
+        ] {
+            if limit == 0 {
+                let reason = "no connection at all: take the listener out instead";
+                self.error("config.invalid_value", &format!("{path}.{field}"), reason);
+            }
         }
         if !(8 << 10..=256 << 10).contains(&config.head_size.0) {
             let reason = "expected `8KiB` to `256KiB`";
             self.error("config.invalid_value", &format!("{path}.head_size"), reason);
         }
+        let count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
         ClientLimits {
-            connections: usize::try_from(config.connections).unwrap_or(usize::MAX),
+            connections: count(config.connections),
+            connections_per_address: count(config.connections_per_address),
+            handshakes: count(config.handshakes),
             handshake: config.handshake.0,
             head: config.head.0,
             body_idle: config.body_idle.0,

@@ -66,6 +66,9 @@ fn listener(path: &str, old: &ListenerConfig, new: &ListenerConfig, judgements: 
     if let Some(why) = moved(old.address, new.address) {
         judgements.at(format!("{path}.address"), why);
     }
+    for field in ["proxy_protocol", "trusted_proxies"] {
+        judgements.below(format!("{path}.{field}"), "clients are known by other addresses");
+    }
     limits(&format!("{path}.limits"), &old.limits, &new.limits, judgements);
 }
 
@@ -89,6 +92,8 @@ fn limits(
 ) {
     for (field, raised) in [
         ("connections", new.connections > old.connections),
+        ("connections_per_address", new.connections_per_address > old.connections_per_address),
+        ("handshakes", new.handshakes > old.handshakes),
         ("handshake", new.handshake > old.handshake),
         ("head", new.head > old.head),
         ("body_idle", new.body_idle > old.body_idle),

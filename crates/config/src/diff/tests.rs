@@ -67,6 +67,24 @@ fn expect(cases: &[(&str, &str, &str)]) {
 }
 
 #[test]
+fn whoever_is_believed_about_clients_loosens() {
+    let from = "internal: { address: 127.0.0.1:8080 }";
+    let to = |more: &str| from.replace(" }", &format!(", {more} }}"));
+    let balancer = "proxy_protocol: { from: [10.0.0.0/8] }";
+    let proxy = "trusted_proxies: { networks: [10.0.0.0/8], header: forwarded }";
+    for (more, path) in [(balancer, "proxy_protocol"), (proxy, "trusted_proxies")] {
+        let added = replaced(from, &to(more)).join("\n");
+        let start = format!("loosens  listeners.internal.{path}");
+        assert!(added.starts_with(&start), "{added}");
+        let old = BASE.replacen(from, &to(more), 1);
+        let removed = lines(&old, BASE).join("\n");
+        assert!(removed.starts_with(&start), "{removed}");
+        let moved = lines(&old, &old.replacen("10.0.0.0/8]", "10.0.0.0/9]", 1)).join("\n");
+        assert!(moved.starts_with(&start), "{moved}");
+    }
+}
+
+#[test]
 fn documents_that_mean_the_same_have_no_difference() {
     assert_eq!(lines(BASE, BASE), [""; 0]);
     for (from, to) in [

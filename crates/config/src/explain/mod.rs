@@ -65,7 +65,7 @@ pub fn explain(
         None => None,
     };
     let tls = (question.head.scheme == Scheme::Https)
-        .then_some(TlsFacts { version: "TLSv1.3", server_name: None });
+        .then(|| TlsFacts { version: "TLSv1.3", ..TlsFacts::default() });
     let peer = SocketAddr::new(question.from, 40_000);
     let downstream = Downstream::new(peer, Arc::clone(&listener.name), tls);
     let head = &question.head;

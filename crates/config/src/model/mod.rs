@@ -5,7 +5,10 @@ mod listener;
 mod route;
 mod upstream;
 
-pub use listener::{CertificateConfig, ClientLimitsConfig, ListenerConfig, ListenerTlsConfig};
+pub use listener::{
+    CertificateConfig, ClientLimitsConfig, ForwardedHeaderConfig, ListenerConfig,
+    ListenerTlsConfig, ProxyProtocolConfig, TrustedProxiesConfig,
+};
 pub use route::{Authenticate, MatchConfig, RouteConfig};
 pub use upstream::{
     BalanceConfig, EndpointUrl, HealthConfig, HostConfig, TimeoutsConfig, UpstreamConfig,

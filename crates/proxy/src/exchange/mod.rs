@@ -35,6 +35,7 @@ use crate::generation::Held;
 use crate::http::{RequestBody, Upgrading, WireRequest, WireResponse};
 use crate::hygiene::{Parts, judge};
 use crate::listener::Counted;
+use crate::listener::forwarded::downstream;
 use crate::upstream;
 use crate::worker::Worker;
 use closing::{Closing, PANICKED};
@@ -110,11 +111,18 @@ async fn answer(
         let denial = Denial::new(StatusCode::SERVICE_UNAVAILABLE, "listener.gone", public);
         return early(closing, "listener", &denial, bodiless);
     };
+    let trusted = serving.listener.trusted_proxies.as_ref();
+    let own = trusted.map(|trusted| downstream(trusted, &connection.downstream, &head.headers));
+    let own = match own.transpose() {
+        Ok(own) => own.flatten().map(Rc::new),
+        Err(denial) => return early(closing, "forwarded", &denial, bodiless),
+    };
+    closing.came_from(own.as_ref());
     let found = find_route(&serving.listener.routes, &head);
     let matched = found.is_some();
     let route = found.unwrap_or_else(|| Arc::clone(&generation.snapshot.unmatched));
     closing.routed(&route, matched);
-    let job = Job { generation, connection, head, route, matched };
+    let job = Job { generation, connection, own, head, route, matched };
     match job.admitted(&mut closing, wire.body, wire.upgrade).await {
         Ok(response) => job.deliver(closing, response),
         Err(ending) => job.end(closing, ending),
@@ -161,6 +169,8 @@ fn asks_for_websocket(head: &RequestHead) -> bool {
 struct Job {
     generation: Held,
     connection: Rc<Connection>,
+    /// Who the client is, where that is another than for the connection as a whole.
+    own: Option<Rc<Downstream>>,
     head: Rc<RequestHead>,
     route: Arc<Route>,
     /// Whether the route is one of the document's, and not the one for requests that none of them
@@ -185,7 +195,7 @@ impl Job {
         Request {
             id: closing.id(),
             now: closing.started(),
-            downstream: &self.connection.downstream,
+            downstream: self.own.as_deref().unwrap_or(&self.connection.downstream),
             head: &self.head,
             route: &self.route,
             identity: None,
