@@ -47,6 +47,8 @@ pub struct Listener {
     pub proxy_protocol: Option<Networks>,
     /// Which proxies are believed about the client of a request.
     pub trusted_proxies: Option<TrustedProxies>,
+    /// Whether it serves nothing, and sends clients to `https` instead.
+    pub redirects: bool,
     /// The routes it serves.
     pub routes: RouteIndex,
     /// What clients are allowed.
@@ -101,6 +103,24 @@ pub struct ClientLimits {
 pub struct ListenerTls {
     /// Chosen by server name; the first where none fits or the client named none.
     pub certificates: Vec<CertificateFiles>,
+    /// The oldest version spoken.
+    pub minimum_version: TlsVersion,
+    /// The only cipher suites offered, by their names in IANA's registry; empty for all modern
+    /// ones.
+    pub cipher_suites: Vec<&'static str>,
+    /// Whether clients are asked for certificates.
+    pub client_certificates: Option<ClientCertificates>,
+    /// Where the document says all this, such as `listeners.public.tls`.
+    pub place: String,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246), with forward secrecy and authenticated encryption only.
+    Tls12,
+    /// TLS 1.3 (RFC 8446).
+    Tls13,
 }
 
 /// A certificate chain with its key, as read from files.
@@ -110,7 +130,23 @@ pub struct CertificateFiles {
     pub chain: Bytes,
     /// PEM.
     pub key: Secret,
+    /// What the authority says of its revocation (RFC 6960), in DER, to be stapled to handshakes.
+    pub ocsp: Option<Bytes>,
     /// Where the document names them, such as `listeners.public.tls.certificates[0]`.
+    pub place: String,
+}
+
+/// How clients prove who they are in the handshake.
+#[derive(Debug, Clone)]
+pub struct ClientCertificates {
+    /// PEM of the authorities that issue them.
+    pub authorities: Bytes,
+    /// Whether a client without one is turned away.
+    pub required: bool,
+    /// Lists of revoked certificates, each PEM or DER. With one, every certificate of a chain must
+    /// be covered by one that has not expired.
+    pub revocation: Vec<Bytes>,
+    /// Where the document says so, such as `listeners.public.tls.client_certificates`.
     pub place: String,
 }
 

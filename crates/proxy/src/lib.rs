@@ -22,7 +22,7 @@ pub use http::{SimpleRequest, SimpleResponse, serve_simple};
 pub use plane::{Applied, Plane, PlaneSettings};
 pub use upstream::check_health;
 
-use demilune_core::Snapshot;
+use demilune_core::{Moment, Snapshot};
 
 /// Parsers of outside bytes, for the fuzz targets only.
 #[doc(hidden)]
@@ -63,10 +63,15 @@ pub mod fuzz {
     }
 }
 
-/// Checks what only the data plane can: that certificates, keys and authorities are usable.
+/// Checks what only the data plane can: that certificates, keys and authorities are usable, at
+/// `now`. Gives what works, but somebody should look at, such as a certificate that has expired.
 ///
 /// # Errors
 /// All problems, each with the place in the document.
-pub fn check(snapshot: &std::sync::Arc<Snapshot>) -> Result<(), Vec<Problem>> {
-    generation::Generation::prepare(std::sync::Arc::clone(snapshot), None).map(|_| ())
+pub fn check(
+    snapshot: &std::sync::Arc<Snapshot>,
+    now: Moment,
+) -> Result<Vec<Problem>, Vec<Problem>> {
+    let generation = generation::Generation::prepare(std::sync::Arc::clone(snapshot), None, now);
+    generation.map(|generation| generation.warnings)
 }

@@ -29,6 +29,7 @@ use crate::curfew::{CurfewGuard, Curfews};
 use crate::exchange::{Connection, exchange, unparsed};
 use crate::generation::Serving;
 use crate::http::{Deadlines, Protocol, Terms, Watched, serve};
+use crate::tls;
 use crate::worker::Worker;
 
 /// Connections waiting to be accepted by one worker.
@@ -344,7 +345,9 @@ fn facts(stream: &TlsStream<TcpStream>) -> (TlsFacts, Protocol) {
         Some(b"h2") => Protocol::Http2,
         _ => Protocol::Http1,
     };
-    (TlsFacts { version, server_name, client_certificate: None }, protocol)
+    let certificate = session.peer_certificates().and_then(|chain| chain.first());
+    let client_certificate = certificate.and_then(tls::facts).map(Arc::new);
+    (TlsFacts { version, server_name, client_certificate }, protocol)
 }
 
 impl Arriving {

@@ -103,6 +103,7 @@ fn snapshot(origin: SocketAddr, looks: &Arc<Looks>) -> Snapshot {
         tls: None,
         proxy_protocol: None,
         trusted_proxies: None,
+        redirects: false,
         routes: RouteIndex::build(&routes).0,
         limits,
     };

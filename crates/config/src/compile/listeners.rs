@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use demilune_core::route::Shadowed;
-use demilune_core::snapshot::{
-    CertificateFiles, ClientLimits, ForwardedHeader, Listener, ListenerTls, TrustedProxies,
-};
+use demilune_core::snapshot::{ClientLimits, ForwardedHeader, Listener, TrustedProxies};
 use demilune_core::{Network, Networks, Route, RouteIndex};
 
 use super::Compiler;
-use crate::model::{ClientLimitsConfig, ForwardedHeaderConfig, ListenerConfig, ListenerTlsConfig};
+use crate::model::{ClientLimitsConfig, ForwardedHeaderConfig, ListenerConfig};
 
 impl Compiler<'_> {
     pub(crate) fn listeners(&mut self, routes: &[Arc<Route>]) -> Vec<Arc<Listener>> {
@@ -30,6 +28,7 @@ impl Compiler<'_> {
             }
             let served: Vec<Arc<Route>> = routes
                 .iter()
+                .filter(|_| config.redirect.is_none())
                 .filter(|route| {
                     let only = model.routes.get(&*route.name).and_then(|r| r.listener.as_ref());
                     only.is_none_or(|only| only == name)
@@ -43,10 +42,16 @@ impl Compiler<'_> {
             }
             all.push(Arc::new(self.listener(name, config, index)));
         }
+        let serving = all.iter().filter(|listener| !listener.redirects).count();
+        if serving == 0 && !all.is_empty() {
+            let reason = "every listener redirects: no route is served anywhere";
+            self.error("config.missing_key", "listeners", reason);
+        }
+        self.check_redirected();
         for (route, (times, by)) in never {
             let config = model.routes.get(&*route);
             let only_one = config.is_some_and(|config| config.listener.is_some());
-            if times >= if only_one { 1 } else { model.listeners.len() } {
+            if times >= if only_one { 1 } else { serving } {
                 let reason =
                     format!("route `{route}` is never reached: `{by}` takes all it matches");
                 let diagnostic = self
@@ -58,12 +63,32 @@ impl Compiler<'_> {
         all
     }
 
+    /// A route that asks for a listener which serves none.
+    fn check_redirected(&mut self) {
+        let model = &self.document.model;
+        for (name, route) in &model.routes {
+            let listener = route.listener.as_ref().and_then(|it| model.listeners.get(it));
+            if listener.is_some_and(|listener| listener.redirect.is_some()) {
+                let reason = "this listener redirects all requests: it serves no route";
+                self.error("config.no_effect", &format!("routes.{name}.listener"), reason);
+            }
+        }
+    }
+
     fn listener(&mut self, name: &str, config: &ListenerConfig, routes: RouteIndex) -> Listener {
         let path = format!("listeners.{name}");
         self.check_reason(&format!("{path}.plain_http"), config.plain_http.as_ref());
         let loopback = config.address.ip().to_canonical().is_loopback();
         match (&config.tls, &config.plain_http) {
-            (None, None) if !loopback => {
+            (Some(_), _) if config.redirect.is_some() => {
+                let reason = "a listener with `tls` has nowhere to redirect to";
+                self.error("config.no_effect", &format!("{path}.redirect"), reason);
+            }
+            (None, Some(_)) if config.redirect.is_some() => {
+                let reason = "`plain_http` has no effect beside `redirect`: nothing is served";
+                self.error("config.no_effect", &format!("{path}.plain_http"), reason);
+            }
+            (None, None) if !loopback && config.redirect.is_none() => {
                 let reason =
                     format!("plain HTTP on `{}`, which is not a loopback address", config.address);
                 let diagnostic = self
@@ -77,7 +102,7 @@ impl Compiler<'_> {
             }
             _ => {}
         }
-        let tls = config.tls.as_ref().map(|tls| self.listener_tls(&path, tls));
+        let tls = config.tls.as_ref().map(|tls| self.listener_tls(&format!("{path}.tls"), tls));
         let limits = self.client_limits(&format!("{path}.limits"), &config.limits);
         let proxy_protocol = config
             .proxy_protocol
@@ -90,8 +115,16 @@ impl Compiler<'_> {
                 ForwardedHeaderConfig::Forwarded => ForwardedHeader::Forwarded,
             },
         });
-        let (name, address) = (name.into(), config.address);
-        Listener { name, address, tls, proxy_protocol, trusted_proxies, routes, limits }
+        Listener {
+            name: name.into(),
+            address: config.address,
+            tls,
+            proxy_protocol,
+            trusted_proxies,
+            redirects: config.redirect.is_some(),
+            routes,
+            limits,
+        }
     }
 
     /// Networks of peers that are believed: some, and never everybody.
@@ -113,39 +146,6 @@ impl Compiler<'_> {
             }
         }
         Networks::new(list)
-    }
-
-    fn listener_tls(&mut self, path: &str, config: &ListenerTlsConfig) -> ListenerTls {
-        let path = format!("{path}.tls.certificates");
-        if config.certificates.is_empty() {
-            self.error("config.invalid_value", &path, "expected at least one certificate");
-        }
-        let mut certificates = Vec::new();
-        for (i, files) in config.certificates.iter().enumerate() {
-            let place = format!("{path}[{i}]");
-            if files.key.to_string_lossy().contains("-----BEGIN") {
-                let reason = "a private key stands in the document itself";
-                let diagnostic = self
-                    .diagnostic("config.inline_secret", &format!("{place}.key"), reason)
-                    .help("write the path of the key's file, and change the key")
-                    .conceal(true);
-                self.diagnostics.push(diagnostic);
-                continue;
-            }
-            let chain = self.files.read(&files.chain);
-            let key = self.files.read_secret(&files.key);
-            match (chain, key) {
-                (Ok(chain), Ok(key)) => certificates.push(CertificateFiles { chain, key, place }),
-                (chain, key) => {
-                    for (field, reason) in [("chain", chain.err()), ("key", key.err())] {
-                        if let Some(reason) = reason {
-                            self.error("config.unreadable", &format!("{place}.{field}"), reason);
-                        }
-                    }
-                }
-            }
-        }
-        ListenerTls { certificates }
     }
 
     fn client_limits(&mut self, path: &str, config: &ClientLimitsConfig) -> ClientLimits {

@@ -6,8 +6,9 @@ mod route;
 mod upstream;
 
 pub use listener::{
-    CertificateConfig, ClientLimitsConfig, ForwardedHeaderConfig, ListenerConfig,
-    ListenerTlsConfig, ProxyProtocolConfig, TrustedProxiesConfig,
+    CertificateConfig, CipherSuiteConfig, ClientCertificatesConfig, ClientCertificatesMode,
+    ClientLimitsConfig, ForwardedHeaderConfig, ListenerConfig, ListenerTlsConfig,
+    ProxyProtocolConfig, RedirectConfig, TlsVersionConfig, TrustedProxiesConfig,
 };
 pub use route::{Authenticate, MatchConfig, RouteConfig};
 pub use upstream::{

@@ -1,5 +1,6 @@
 //! One request, from its parsed head to the last byte of its answer.
 
+mod arrival;
 mod body;
 mod closing;
 mod decode;
@@ -35,9 +36,9 @@ use crate::generation::Held;
 use crate::http::{RequestBody, Upgrading, WireRequest, WireResponse};
 use crate::hygiene::{Parts, judge};
 use crate::listener::Counted;
-use crate::listener::forwarded::downstream;
 use crate::upstream;
 use crate::worker::Worker;
+use arrival::{arrive, redirection};
 use closing::{Closing, PANICKED};
 use download::Download;
 use tunnel::Tunnel;
@@ -103,21 +104,17 @@ async fn answer(
         }
     };
     closing.understood(&head);
-    // A connection from before a reload that asks for TLS here must not go on without.
-    let secure = connection.downstream.tls.is_some();
     let serving = generation.serving(&connection.downstream.listener, connection.address);
-    let Some(serving) = serving.filter(|serving| serving.tls.is_some() == secure) else {
-        let public = "this address is no longer served";
-        let denial = Denial::new(StatusCode::SERVICE_UNAVAILABLE, "listener.gone", public);
-        return early(closing, "listener", &denial, bodiless);
-    };
-    let trusted = serving.listener.trusted_proxies.as_ref();
-    let own = trusted.map(|trusted| downstream(trusted, &connection.downstream, &head.headers));
-    let own = match own.transpose() {
-        Ok(own) => own.flatten().map(Rc::new),
-        Err(denial) => return early(closing, "forwarded", &denial, bodiless),
+    let (serving, own) = match arrive(serving, &connection, &head) {
+        Ok(arrived) => arrived,
+        Err((by, denial)) => return early(closing, by, &denial, bodiless),
     };
     closing.came_from(own.as_ref());
+    if serving.listener.redirects {
+        let head = redirection(&head);
+        closing.answered(head.status);
+        return finish_whole(head, Bytes::new(), closing, bodiless);
+    }
     let found = find_route(&serving.listener.routes, &head);
     let matched = found.is_some();
     let route = found.unwrap_or_else(|| Arc::clone(&generation.snapshot.unmatched));
