@@ -356,3 +356,29 @@ fn handshakes_that_stall_do_not_grow_beyond_their_number() {
     silent[0].send(VERSION_1);
     assert_eq!(silent[0].get("/", &[]).status, 200);
 }
+
+#[test]
+fn the_limit_of_open_files_is_raised_as_far_as_the_system_lets_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("limited");
+    let exe = env!("CARGO_BIN_EXE_demilune");
+    let text = format!("#!/bin/sh\nulimit -Sn 300\nulimit -Hn 600\nexec '{exe}' \"$@\"\n");
+    std::fs::write(&script, text).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&script, executable).unwrap();
+    let start = |limits: &str| {
+        let document = Document::default().endpoint("http://127.0.0.1:9").listener(limits);
+        gateway(script.to_str().unwrap()).config(document).start()
+    };
+    let gateway = start("limits: { connections: 100 }");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.pid())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().nth(3), Some("600"), "{files}");
+    assert!(gateway.lines(|line| line["code"] == "gateway.files_low").is_empty());
+    let gateway = start("limits: { connections: 1000 }");
+    let line = gateway.log("gateway.files_low");
+    assert_eq!(
+        (&line["fields"]["limit"], &line["fields"]["needed"]),
+        (&"600".into(), &"2256".into())
+    );
+}
