@@ -75,8 +75,8 @@ impl Generation {
         })
     }
 
-    /// When each certificate ends: its listener, its place in the document, and the second since the
-    /// UNIX epoch.
+    /// When each certificate ends: its listener, its place in the document, and the second since
+    /// the UNIX epoch.
     pub(crate) fn expiries(&self) -> impl Iterator<Item = (&str, &str, i64)> {
         let tls = self.listeners.iter().filter_map(|(name, it)| Some((name, it.tls.as_ref()?)));
         tls.flat_map(|(name, tls)| {
@@ -84,8 +84,8 @@ impl Generation {
         })
     }
 
-    /// Makes `snapshot` ready, of which certificates should be good at `now`; upstreams that did not
-    /// change keep their state of `previous`.
+    /// Makes `snapshot` ready, of which certificates should be good at `now`; upstreams that did
+    /// not change keep their state of `previous`.
     pub(crate) fn prepare(
         snapshot: Arc<Snapshot>,
         previous: Option<&Self>,

@@ -8,6 +8,7 @@ pub(crate) use admission::Admission;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,6 @@ use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -215,6 +215,13 @@ fn stands_for_many(listener: &Listener, client: SocketAddr) -> bool {
     trusted.is_some_and(|trusted| trusted.networks.contains(client.ip().to_canonical()))
 }
 
+/// A connection on which requests may come.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart as soon as it is there")]
+enum Entered {
+    Plain(TcpStream),
+    Secure(TlsStream<TcpStream>, Protocol),
+}
+
 /// A connection that was accepted, and has not said anything yet.
 struct Arriving {
     serving: Serving,
@@ -230,34 +237,65 @@ struct Arriving {
 
 impl Arriving {
     /// One connection from its first byte to its last.
-    async fn converse(mut self, worker: &Rc<Worker>, mut stream: TcpStream) {
+    async fn converse(mut self, worker: &Rc<Worker>, stream: TcpStream) {
+        if !self.relayed && self.serving.tls.is_none() {
+            let name = Arc::clone(&self.serving.listener.name);
+            let downstream = Downstream::new(self.peer, name, None);
+            return self.speak(worker, downstream, Protocol::Http1, stream).await;
+        }
+        match self.enter(worker, stream).await {
+            Some((downstream, Entered::Plain(stream))) => {
+                self.speak(worker, downstream, Protocol::Http1, stream).await;
+            }
+            Some((downstream, Entered::Secure(stream, protocol))) => {
+                self.speak(worker, downstream, protocol, stream).await;
+            }
+            None => {}
+        }
+    }
+
+    /// All that comes before a request: one deadline is for both the PROXY protocol and TLS.
+    async fn enter(
+        &mut self,
+        worker: &Rc<Worker>,
+        mut stream: TcpStream,
+    ) -> Option<(Downstream, Entered)> {
         let listener = Arc::clone(&self.serving.listener);
-        let deadline = Instant::now() + listener.limits.handshake;
+        let mut deadline = pin!(tokio::time::sleep(listener.limits.handshake));
         let mut client = self.peer;
         if self.relayed {
-            let header = timeout_at(deadline, header(&mut stream)).await;
-            match header.unwrap_or(Err(Unheaded::Late)) {
+            let header = tokio::select! {
+                header = header(&mut stream) => header,
+                () = &mut deadline => Err(Unheaded::Late),
+            };
+            match header {
                 Ok(source) => client = source.unwrap_or(self.peer),
-                Err(fault) => return self.unheaded(worker, &fault),
+                Err(fault) => {
+                    self.unheaded(worker, &fault);
+                    return None;
+                }
             }
             if client != self.peer && !self.counts_towards(worker, client) {
-                return;
+                return None;
             }
         }
         let name = Arc::clone(&listener.name);
         let mut downstream = Downstream::relayed(self.peer, client, name, None);
         let Some(tls) = &self.serving.tls else {
-            return self.speak(worker, downstream, Protocol::Http1, stream).await;
+            return Some((downstream, Entered::Plain(stream)));
         };
         let handshake = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream);
-        match timeout_at(deadline, handshake).await {
-            Ok(Ok(stream)) => {
-                let (facts, protocol) = facts(&stream);
-                downstream.tls = Some(facts);
-                self.speak(worker, downstream, protocol, stream).await;
-            }
-            Ok(Err(_)) | Err(_) => worker.shared.telemetry.tls_handshake_failed(&listener.name),
-        }
+        let stream = tokio::select! {
+            stream = handshake => stream.ok(),
+            () = deadline => None,
+        };
+        let Some(stream) = stream else {
+            worker.shared.telemetry.tls_handshake_failed(&listener.name);
+            return None;
+        };
+        let (facts, protocol) = facts(&stream);
+        downstream.tls = Some(facts);
+        Some((downstream, Entered::Secure(stream, protocol)))
     }
 
     /// Counts the connection among those of the client that it is passed on for; false where that

@@ -86,8 +86,8 @@ impl Telemetry {
         self.metrics.tls_handshake_failures.get_or_create(&of(listener)).inc();
     }
 
-    /// When the certificates in force end: listener, place in the document, and the second since the
-    /// UNIX epoch. Forgets those of before.
+    /// When the certificates in force end: listener, place in the document, and the second since
+    /// the UNIX epoch. Forgets those of before.
     pub fn set_certificate_expiries<'a>(
         &self,
         all: impl IntoIterator<Item = (&'a str, &'a str, i64)>,

@@ -22,8 +22,8 @@ pub struct ListenerConfig {
     /// Why plain HTTP is right here; needed on any address but a loopback one.
     #[serde(default)]
     pub plain_http: Option<String>,
-    /// `https`: serves no route, and answers every request with 308 to the same place under `https`.
-    /// Only without `tls`. Default: routes are served.
+    /// `https`: serves no route, and answers every request with 308 to the same place under
+    /// `https`. Only without `tls`. Default: routes are served.
     #[serde(default)]
     pub redirect: Option<RedirectConfig>,
     /// Load balancers that begin each connection with a header of the PROXY protocol, version 1 or
@@ -166,9 +166,9 @@ pub struct ClientCertificatesConfig {
     /// Whether a client without one is turned away: `required` or `optional`. Default `required`.
     #[serde(default)]
     pub mode: ClientCertificatesMode,
-    /// PEM or DER files of revocation lists. With one, every certificate of a client's chain must be
-    /// covered by a list that has not expired. Relative to the document. Default: none, and nothing
-    /// is looked up.
+    /// PEM or DER files of revocation lists. With one, every certificate of a client's chain must
+    /// be covered by a list that has not expired. Relative to the document. Default: none, and
+    /// nothing is looked up.
     #[serde(default)]
     pub revocation: Vec<PathBuf>,
 }

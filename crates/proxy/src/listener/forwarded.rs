@@ -2,10 +2,10 @@
 //! outwards.
 //!
 //! Each proxy adds the address that it got the request from at the end of a list. The last entry is
-//! that of the proxy next to us; it says the truth where that proxy is trusted, and so on. The first
-//! address that is not trusted is the client. What stands before it is the client's own word: it is
-//! not even read. An entry of a trusted proxy that cannot be understood is refused rather than
-//! guessed about.
+//! that of the proxy next to us; it says the truth where that proxy is trusted, and so on. The
+//! first address that is not trusted is the client. What stands before it is the client's own word:
+//! it is not even read. An entry of a trusted proxy that cannot be understood is refused rather
+//! than guessed about.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -2,7 +2,7 @@
 //! connection is passed on for.
 //!
 //! Strict: only TCP over IPv4 and IPv6, one spelling of each line, bounded lengths. Whoever sends
-//! the header is believed, so a broken one is a fault to be looked at, not a client to be tolerated.
+//! the header is believed, so a broken one is a fault to be looked at, and not to be tolerated.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
