@@ -94,7 +94,28 @@ fn thumbprint(certificate: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use demilune_testkit::Authority;
+
     use super::*;
+
+    #[test]
+    fn a_certificate_tells_its_subject_its_names_and_its_thumbprint() {
+        let folder = tempfile::tempdir().unwrap();
+        Authority::new().issue_client(folder.path(), "acme", "spiffe://example.com/acme");
+        let pem = std::fs::read(folder.path().join("acme.pem")).unwrap();
+        let certificate = CertificateDer::from_pem_slice(&pem).unwrap();
+        let found = facts(&certificate).unwrap();
+        assert_eq!(found.subject, "CN=acme");
+        assert_eq!(found.uris, ["spiffe://example.com/acme"]);
+        assert_eq!((found.dns_names.len(), found.emails.len()), (0, 0));
+        assert_eq!(found.thumbprint.len(), 64);
+        Authority::new().issue(folder.path(), "host", &["A.example"]);
+        let pem = std::fs::read(folder.path().join("host.pem")).unwrap();
+        let other = facts(&CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+        assert_eq!(other.dns_names, ["a.example"]);
+        assert_ne!(other.thumbprint, found.thumbprint);
+        assert_eq!(facts(&CertificateDer::from(vec![0x30, 0])), None);
+    }
 
     #[test]
     fn what_is_no_list_is_refused() {
