@@ -341,6 +341,27 @@ fn a_certificate_outside_its_time_is_served_and_told_of() {
 }
 
 #[test]
+fn over_http_2_each_request_has_the_client_that_its_proxy_names() {
+    let (origin, authority) = (Origin::start(), Authority::new());
+    let builder = builder(&authority);
+    authority.issue(builder.folder(), "api", &["api.example"]);
+    let trusted = "trusted_proxies: { networks: [127.0.0.1], header: x-forwarded-for }";
+    let text = document(&[("secure", "")], &origin.url());
+    let text = text.replacen("} }", &format!("}}, {trusted} }}"), 1);
+    let gateway = builder.config(text).start();
+    let url = |path: &str| format!("https://api.example{path}");
+    let named = |address: &str| format!("x-forwarded-for: {address}");
+    let (one, two) = (named("192.0.2.1"), named("192.0.2.2"));
+    for (path, header) in [("/one", &one), ("/two", &two)] {
+        assert_eq!(curl(&gateway, "secure", &url(path), &["--http2", "-H", header]), served());
+    }
+    for (path, client) in [("/one", "192.0.2.1"), ("/two", "192.0.2.2")] {
+        let line = gateway.access(path);
+        assert_eq!((&line["client"], &line["version"]), (&client.into(), &"HTTP/2".into()));
+    }
+}
+
+#[test]
 fn one_name_is_not_reached_behind_the_face_of_another() {
     let (origin, authority) = (Origin::start(), Authority::new());
     let builder = builder(&authority);

@@ -1,5 +1,5 @@
-//! The first handshake of a thread, in memory: the cryptography seeds its generator of random
-//! numbers, once for each thread, and takes some 50 ms for it. No client waits for that.
+//! The first handshake of a thread, in memory: the cryptography seeds its random numbers, which
+//! takes 30 to 60 ms for the process and some more for each thread. No client waits for that.
 
 use std::sync::Arc;
 
