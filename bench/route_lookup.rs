@@ -59,5 +59,6 @@ fn route(number: u32) -> Result<Route, Box<dyn Error>> {
         upstream: "u".into(),
         chain: Chain::new(Requirement::Public, Vec::new(), Vec::new()),
         websocket: false,
+        path_exceptions: demilune_core::PathExceptions::default(),
     })
 }

@@ -192,8 +192,12 @@ impl Host {
             let end = address.len() + 2;
             (text.get(..end).ok_or(HostInvalid)?, port)
         } else {
-            match text.split_once(':') {
-                Some((name, port)) => (name, Some(port)),
+            match text
+                .bytes()
+                .position(|byte| byte == b':')
+                .and_then(|at| text.split_at_checked(at))
+            {
+                Some((name, port)) => (name, port.get(1..)),
                 None => (text, None),
             }
         };
@@ -204,8 +208,8 @@ impl Host {
         text.push_str(name);
         text.make_ascii_lowercase();
         if let Some(port) = port {
-            // Writing to a string does not fail.
-            let _ = write!(text, ":{port}");
+            text.push(':');
+            text.push_str(itoa::Buffer::new().format(port));
         }
         Ok(Self { text, name_end, port })
     }
@@ -248,14 +252,20 @@ fn parse_port(text: &str) -> Result<u16, HostInvalid> {
 
 fn checked_name(name: &str) -> Result<&str, HostInvalid> {
     let name = name.strip_suffix('.').unwrap_or(name);
-    let valid = !name.is_empty()
-        && name.len() <= HOST_LIMIT
-        && name.split('.').all(|label| {
-            !label.is_empty()
-                && label.len() <= 63
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        });
-    if valid { Ok(name) } else { Err(HostInvalid) }
+    let mut label = 0_usize;
+    for byte in name.bytes() {
+        match byte {
+            b'.' if label == 0 => return Err(HostInvalid),
+            b'.' => label = 0,
+            b'-' | b'_' => label += 1,
+            byte if byte.is_ascii_alphanumeric() => label += 1,
+            _ => return Err(HostInvalid),
+        }
+        if label > 63 {
+            return Err(HostInvalid);
+        }
+    }
+    if label > 0 && name.len() <= HOST_LIMIT { Ok(name) } else { Err(HostInvalid) }
 }
 
 /// The one normalised form of a request's head; ambiguous ones never get this far.

@@ -39,7 +39,7 @@ pub use hook::{
     Proof, ResponseInspector, ResponseRewriter, Rewriter, Slot,
 };
 pub use network::{Network, Networks};
-pub use path::Target;
+pub use path::{PathExceptions, Target};
 pub use pipeline::{Ending, Exchange};
 pub use policy::{Authentication, Code, Invalid, Meta, Policy};
 pub use record::Record;

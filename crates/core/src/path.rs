@@ -18,6 +18,39 @@ pub const SEGMENTS_LIMIT: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     inner: PathAndQuery,
+    needs: PathExceptions,
+}
+
+/// What is refused in a path unless its route says that, and why, it is meant. None of them lets a
+/// dot segment through, however it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PathExceptions {
+    /// `%2F` and `%5C`; they stay encoded.
+    pub encoded_slash: bool,
+    /// `%25` followed by two hexadecimal digits; it stays as it is.
+    pub double_encoding: bool,
+    /// `;` within a segment.
+    pub semicolon: bool,
+    /// Encoded bytes that are not UTF-8; they stay encoded.
+    pub not_utf8: bool,
+}
+
+impl PathExceptions {
+    /// Why a path that needs these is refused where only `granted` are; `None` where it is not.
+    #[must_use]
+    pub fn beyond(self, granted: Self) -> Option<PathRefusal> {
+        match self {
+            Self { encoded_slash: true, .. } if !granted.encoded_slash => {
+                Some(PathRefusal::EncodedSeparator)
+            }
+            Self { double_encoding: true, .. } if !granted.double_encoding => {
+                Some(PathRefusal::DoubleEncoding)
+            }
+            Self { not_utf8: true, .. } if !granted.not_utf8 => Some(PathRefusal::Utf8),
+            Self { semicolon: true, .. } if !granted.semicolon => Some(PathRefusal::Semicolon),
+            _ => None,
+        }
+    }
 }
 
 /// Why a path was refused. Every kind is a 400.
@@ -48,6 +81,9 @@ pub enum PathRefusal {
     /// `..` beyond the root.
     #[error("the path leaves its root")]
     BeyondRoot,
+    /// A dot segment beside or behind an encoding or a semicolon: `..;x`, `..%2F`.
+    #[error("the path hides a dot segment")]
+    HiddenDots,
     /// A semicolon: some servers cut path parameters off before they match, others do not.
     #[error("the path holds a semicolon")]
     Semicolon,
@@ -59,7 +95,7 @@ pub enum PathRefusal {
 impl Default for Target {
     /// The root.
     fn default() -> Self {
-        Self { inner: PathAndQuery::from_static("/") }
+        Self { inner: PathAndQuery::from_static("/"), needs: PathExceptions::default() }
     }
 }
 
@@ -68,7 +104,8 @@ impl Target {
     ///
     /// Literal dot segments are resolved, repeated slashes merged, encoded unreserved characters
     /// decoded, and the digits of other encodings written in upper case. The query is left as it
-    /// is.
+    /// is. What only some routes admit is kept as it is, for them to judge: see
+    /// [`Target::needs`].
     ///
     /// # Errors
     /// Says what makes the path ambiguous; see [`PathRefusal`].
@@ -78,7 +115,8 @@ impl Target {
         {
             return Err(PathRefusal::Query);
         }
-        let inner = match canonical_path(raw.path())? {
+        let (path, needs) = read(raw.path())?;
+        let inner = match path {
             Cow::Borrowed(_) => raw.clone(),
             Cow::Owned(path) => {
                 let text = match raw.query() {
@@ -88,19 +126,35 @@ impl Target {
                 PathAndQuery::try_from(text).map_err(|_| PathRefusal::Byte)?
             }
         };
-        Ok(Self { inner })
+        Ok(Self { inner, needs })
     }
 
-    /// Parses and canonicalises text: for configuration, `explain` and tests.
+    /// What its route must admit.
+    #[must_use]
+    pub fn needs(&self) -> PathExceptions {
+        self.needs
+    }
+
+    /// Parses and canonicalises text of which no more is admitted than `granted`.
     ///
     /// # Errors
-    /// As [`Target::canonical`]; [`PathRefusal::Byte`] where the text is no target at all.
-    pub fn parse(text: &str) -> Result<Self, PathRefusal> {
+    /// As [`Target::canonical`]; [`PathRefusal::Byte`] where the text is no target at all; and what
+    /// is not granted.
+    pub fn parse_with(text: &str, granted: PathExceptions) -> Result<Self, PathRefusal> {
         if !text.starts_with('/') {
             return Err(PathRefusal::NotAbsolute);
         }
         let raw = PathAndQuery::try_from(text).map_err(|_| PathRefusal::Byte)?;
-        Self::canonical(&raw)
+        let target = Self::canonical(&raw)?;
+        target.needs.beyond(granted).map_or(Ok(target), Err)
+    }
+
+    /// As [`Target::parse_with`], with nothing granted: for configuration and tests.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse(text: &str) -> Result<Self, PathRefusal> {
+        Self::parse_with(text, PathExceptions::default())
     }
 
     /// The path, starting with a slash.
@@ -127,6 +181,12 @@ impl Target {
 /// # Errors
 /// See [`PathRefusal`].
 pub fn canonical_path(path: &str) -> Result<Cow<'_, str>, PathRefusal> {
+    let (path, needs) = read(path)?;
+    needs.beyond(PathExceptions::default()).map_or(Ok(path), Err)
+}
+
+/// The canonical form, and what a route must admit for it.
+fn read(path: &str) -> Result<(Cow<'_, str>, PathExceptions), PathRefusal> {
     if !path.starts_with('/') {
         return Err(PathRefusal::NotAbsolute);
     }
@@ -143,7 +203,7 @@ pub fn canonical_path(path: &str) -> Result<Cow<'_, str>, PathRefusal> {
                 plain &= previous != b'/';
             }
             b'.' => plain &= previous != b'/',
-            b'%' => plain = false,
+            b'%' | b';' => plain = false,
             _ => check_raw(byte)?,
         }
         previous = byte;
@@ -151,13 +211,15 @@ pub fn canonical_path(path: &str) -> Result<Cow<'_, str>, PathRefusal> {
     if segments > SEGMENTS_LIMIT {
         return Err(PathRefusal::TooLong);
     }
+    let mut needs = PathExceptions::default();
     if plain {
-        return Ok(Cow::Borrowed(path));
+        return Ok((Cow::Borrowed(path), needs));
     }
-    resolve(path).map(Cow::Owned)
+    let path = resolve(path, &mut needs)?;
+    Ok((Cow::Owned(path), needs))
 }
 
-/// Refuses what may not stand unencoded in a path (RFC 3986 `pchar`, less the semicolon).
+/// Refuses what may not stand unencoded in a path (RFC 3986 `pchar`).
 fn check_raw(byte: u8) -> Result<(), PathRefusal> {
     match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => Ok(()),
@@ -165,12 +227,11 @@ fn check_raw(byte: u8) -> Result<(), PathRefusal> {
         | b',' | b'=' | b':' | b'@' => Ok(()),
         // Not in RFC 3986's grammar, but sent raw by honest clients and read alike by all.
         b'|' | b'[' | b']' | b'^' | b'`' | b'{' | b'}' => Ok(()),
-        b';' => Err(PathRefusal::Semicolon),
         _ => Err(PathRefusal::Byte),
     }
 }
 
-fn resolve(path: &str) -> Result<String, PathRefusal> {
+fn resolve(path: &str, needs: &mut PathExceptions) -> Result<String, PathRefusal> {
     let mut out: Vec<String> = Vec::new();
     let mut segments = path.split('/').skip(1).peekable();
     let mut trailing_slash = false;
@@ -185,7 +246,7 @@ fn resolve(path: &str) -> Result<String, PathRefusal> {
                 trailing_slash = last;
             }
             _ => {
-                out.push(decode_segment(raw)?);
+                out.push(decode_segment(raw, needs)?);
                 trailing_slash = false;
             }
         }
@@ -205,7 +266,7 @@ fn resolve(path: &str) -> Result<String, PathRefusal> {
 }
 
 /// Normalises the encodings of one segment.
-fn decode_segment(segment: &str) -> Result<String, PathRefusal> {
+fn decode_segment(segment: &str, needs: &mut PathExceptions) -> Result<String, PathRefusal> {
     let mut out = String::with_capacity(segment.len());
     let mut decoded: Vec<u8> = Vec::with_capacity(segment.len());
     let mut bytes = segment.bytes();
@@ -220,7 +281,11 @@ fn decode_segment(segment: &str) -> Result<String, PathRefusal> {
             _ => return Err(PathRefusal::Encoding),
         };
         match value {
-            b'/' | b'\\' | b'.' => return Err(PathRefusal::EncodedSeparator),
+            b'.' => return Err(PathRefusal::EncodedSeparator),
+            b'/' | b'\\' => {
+                needs.encoded_slash = true;
+                out.push_str(if value == b'/' { "%2F" } else { "%5C" });
+            }
             0..=0x1f | 0x7f => return Err(PathRefusal::Byte),
             b'%' => out.push_str("%25"),
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
@@ -234,17 +299,47 @@ fn decode_segment(segment: &str) -> Result<String, PathRefusal> {
         }
         decoded.push(value);
     }
-    // Looked for in what is decoded: the digits may be encoded themselves (`%25%32%65`).
-    let encoded = |bytes: &[u8]| match bytes {
-        [b'%', high, low] => hex(*high).is_some() && hex(*low).is_some(),
-        _ => false,
-    };
-    if decoded.windows(3).any(encoded) {
-        return Err(PathRefusal::DoubleEncoding);
+    needs.semicolon |= segment.contains(';');
+    needs.not_utf8 |= std::str::from_utf8(&decoded).is_err();
+    // However often the upstream decodes it, and wherever it cuts it: no dot segment appears.
+    loop {
+        if hides_dots(&decoded) {
+            return Err(PathRefusal::HiddenDots);
+        }
+        // Looked for in what is decoded: the digits may be encoded themselves (`%25%32%65`).
+        let Some(again) = decoded_again(&decoded) else { return Ok(out) };
+        needs.double_encoding = true;
+        decoded = again;
     }
-    match std::str::from_utf8(&decoded) {
-        Ok(_) => Ok(out),
-        Err(_) => Err(PathRefusal::Utf8),
+}
+
+/// Whether a reader who takes encoded slashes for slashes, or cuts off what follows a semicolon,
+/// sees a dot segment.
+fn hides_dots(decoded: &[u8]) -> bool {
+    decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(|part| {
+        let name = part.split(|byte| *byte == b';').next().unwrap_or(part);
+        matches!(name, b"." | b"..")
+    })
+}
+
+/// `decoded` with its encodings undone once more; `None` where it has none. It gets shorter.
+fn decoded_again(decoded: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(decoded.len());
+    let mut rest = decoded;
+    let mut changed = false;
+    loop {
+        match rest {
+            [b'%', high, low, tail @ ..] if hex(*high).is_some() && hex(*low).is_some() => {
+                out.push(hex(*high).unwrap_or(0) * 16 + hex(*low).unwrap_or(0));
+                changed = true;
+                rest = tail;
+            }
+            [byte, tail @ ..] => {
+                out.push(*byte);
+                rest = tail;
+            }
+            [] => return changed.then_some(out),
+        }
     }
 }
 
@@ -327,13 +422,35 @@ mod tests {
             ("/..", BeyondRoot),
             ("/a/../../b", BeyondRoot),
             ("/a;x=1/b", Semicolon),
-            ("/..;/b", Semicolon),
+            ("/..;/b", HiddenDots),
+            ("/a/..;x=1/b", HiddenDots),
+            ("/..%2fb", HiddenDots),
+            ("/a%5c..%5cb", HiddenDots),
+            ("/%252e%252e%252fb", HiddenDots),
+            ("/a%2f%25252e%25252e%2fb", HiddenDots),
         ];
         for (raw, refusal) in cases {
             assert_eq!(canonical(raw), Err(refusal), "{raw}");
         }
         assert_eq!(canonical(&"/a".repeat(300)), Err(TooLong));
         assert_eq!(canonical(&format!("/{}", "a".repeat(9000))), Err(TooLong));
+    }
+
+    #[test]
+    fn what_a_route_may_admit_is_kept_as_it_is_and_asked_for() {
+        let none = PathExceptions::default();
+        for (raw, kept, needs) in [
+            ("/a%2fb", "/a%2Fb", PathExceptions { encoded_slash: true, ..none }),
+            ("/a%5cb/", "/a%5Cb/", PathExceptions { encoded_slash: true, ..none }),
+            ("/a%252fb", "/a%252fb", PathExceptions { double_encoding: true, ..none }),
+            ("/x//a;v=1/b", "/x/a;v=1/b", PathExceptions { semicolon: true, ..none }),
+            ("/caf%e9", "/caf%E9", PathExceptions { not_utf8: true, ..none }),
+        ] {
+            let target = Target::parse_with(raw, needs).unwrap();
+            assert_eq!((target.path(), target.needs()), (kept, needs));
+            assert_eq!(Target::parse_with(kept, needs), Ok(target));
+            assert!(Target::parse(raw).is_err());
+        }
     }
 
     #[test]

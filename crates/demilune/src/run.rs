@@ -282,7 +282,7 @@ impl Operator {
     fn begin(&mut self) {
         let Some(admin) = self.admin.clone() else { return };
         let Some(listener) = self.waiting.take() else { return };
-        self.task.spawn_local(serve_simple(listener, move |request| {
+        self.task.spawn_local(serve_simple(listener, Arc::new(SystemClock), move |request| {
             let answer = admin.answer(request.method.as_str(), &request.path);
             SimpleResponse {
                 status: http::StatusCode::from_u16(answer.status).unwrap_or_default(),

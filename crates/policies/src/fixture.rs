@@ -65,6 +65,7 @@ pub(crate) fn route(path: &str) -> Route {
         upstream: "shop".into(),
         chain: Chain::new(Requirement::Public, Vec::new(), Vec::new()),
         websocket: false,
+        path_exceptions: demilune_core::PathExceptions::default(),
     }
 }
 

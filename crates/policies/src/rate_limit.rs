@@ -397,7 +397,13 @@ impl ResponseRewriter for Limiter {
         let Some(limit) = self.limits.get(*index) else { return };
         let until = if spent.remaining == 0 { spent.retry_after } else { spent.reset_after };
         let seconds = until.as_secs() + u64::from(until.subsec_nanos() > 0);
-        let left = format!("{};r={};t={seconds}", limit.label, spent.remaining);
+        let mut digits = itoa::Buffer::new();
+        let mut left = String::with_capacity(limit.label.len() + 32);
+        left.push_str(&limit.label);
+        left.push_str(";r=");
+        left.push_str(digits.format(spent.remaining));
+        left.push_str(";t=");
+        left.push_str(digits.format(seconds));
         let Ok(left) = HeaderValue::try_from(left) else { return };
         response.headers.append(RATELIMIT_POLICY, self.header.clone());
         response.headers.append(RATELIMIT, left);

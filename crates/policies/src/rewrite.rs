@@ -265,7 +265,7 @@ impl Prefix {
             Some(query) => Cow::Owned(format!("{path}?{query}")),
             None => Cow::Borrowed(&*path),
         };
-        match Target::parse(&text) {
+        match Target::parse_with(&text, target.needs()) {
             // Parts of canonical paths, joined, are canonical. Were they not, the upstream would be
             // sent a path that nobody meant.
             Ok(new) if new.path() == path => Ok(Some(new)),

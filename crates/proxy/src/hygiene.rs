@@ -2,7 +2,7 @@
 //! refused before a route is looked for.
 
 use demilune_core::head::{HostInvalid, Scheme};
-use demilune_core::{Denial, Host, RequestHead, Target};
+use demilune_core::{Denial, Host, RequestHead, Target, pipeline};
 use http::header::{ALLOW, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
@@ -55,8 +55,7 @@ fn checked(parts: &Parts, scheme: Scheme, limit: usize) -> Result<(Host, Target)
     let host = host(&parts.headers, &parts.uri, parts.version, scheme)?;
     let raw = parts.uri.path_and_query();
     let raw = raw.ok_or_else(|| bad("http.target", "the target is not a path"))?;
-    let target = Target::canonical(raw)
-        .map_err(|refusal| bad("http.path", "the path is ambiguous").log(refusal.to_string()))?;
+    let target = Target::canonical(raw).map_err(pipeline::ambiguous_path)?;
     Ok((host, target))
 }
 

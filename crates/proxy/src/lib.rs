@@ -13,6 +13,7 @@ mod http;
 mod hygiene;
 mod listener;
 mod plane;
+mod timer;
 mod tls;
 mod upstream;
 mod worker;

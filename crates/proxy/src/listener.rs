@@ -28,7 +28,7 @@ use tokio_rustls::server::TlsStream;
 use crate::curfew::{CurfewGuard, Curfews};
 use crate::exchange::{Connection, exchange, unparsed};
 use crate::generation::Serving;
-use crate::http::{Deadlines, Protocol, Terms, Watched, serve};
+use crate::http::{Deadlines, Protocol, Stream, Terms, serve};
 use crate::tls;
 use crate::worker::Worker;
 
@@ -215,13 +215,6 @@ fn stands_for_many(listener: &Listener, client: SocketAddr) -> bool {
     trusted.is_some_and(|trusted| trusted.networks.contains(client.ip().to_canonical()))
 }
 
-/// A connection on which requests may come.
-#[expect(clippy::large_enum_variant, reason = "it is taken apart as soon as it is there")]
-enum Entered {
-    Plain(TcpStream),
-    Secure(TlsStream<TcpStream>, Protocol),
-}
-
 /// A connection that was accepted, and has not said anything yet.
 struct Arriving {
     serving: Serving,
@@ -241,16 +234,11 @@ impl Arriving {
         if !self.relayed && self.serving.tls.is_none() {
             let name = Arc::clone(&self.serving.listener.name);
             let downstream = Downstream::new(self.peer, name, None);
+            let stream = Stream::Plain(stream);
             return self.speak(worker, downstream, Protocol::Http1, stream).await;
         }
-        match self.enter(worker, stream).await {
-            Some((downstream, Entered::Plain(stream))) => {
-                self.speak(worker, downstream, Protocol::Http1, stream).await;
-            }
-            Some((downstream, Entered::Secure(stream, protocol))) => {
-                self.speak(worker, downstream, protocol, stream).await;
-            }
-            None => {}
+        if let Some((downstream, protocol, stream)) = self.enter(worker, stream).await {
+            self.speak(worker, downstream, protocol, stream).await;
         }
     }
 
@@ -259,7 +247,7 @@ impl Arriving {
         &mut self,
         worker: &Rc<Worker>,
         mut stream: TcpStream,
-    ) -> Option<(Downstream, Entered)> {
+    ) -> Option<(Downstream, Protocol, Stream)> {
         let listener = Arc::clone(&self.serving.listener);
         let mut deadline = pin!(tokio::time::sleep(listener.limits.handshake));
         let mut client = self.peer;
@@ -282,7 +270,7 @@ impl Arriving {
         let name = Arc::clone(&listener.name);
         let mut downstream = Downstream::relayed(self.peer, client, name, None);
         let Some(tls) = &self.serving.tls else {
-            return Some((downstream, Entered::Plain(stream)));
+            return Some((downstream, Protocol::Http1, Stream::Plain(stream)));
         };
         let handshake = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream);
         let stream = tokio::select! {
@@ -295,7 +283,7 @@ impl Arriving {
         };
         let (facts, protocol) = facts(&stream);
         downstream.tls = Some(facts);
-        Some((downstream, Entered::Secure(stream, protocol)))
+        Some((downstream, protocol, Stream::Tls(Box::new(stream.into()))))
     }
 
     /// Counts the connection among those of the client that it is passed on for; false where that
@@ -389,38 +377,31 @@ fn facts(stream: &TlsStream<TcpStream>) -> (TlsFacts, Protocol) {
 }
 
 impl Arriving {
-    async fn speak<T>(
+    async fn speak(
         self,
         worker: &Rc<Worker>,
         downstream: Downstream,
         protocol: Protocol,
-        stream: T,
-    ) where
-        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    {
+        stream: Stream,
+    ) {
         let Self { serving, entering, curfew, counted, .. } = self;
         drop(entering);
         let limits = serving.listener.limits;
-        let clock = Arc::clone(&worker.shared.clock);
         let head = (protocol == Protocol::Http1).then_some(limits.head);
         let deadlines = Deadlines { idle: limits.idle, head, write: limits.write_idle };
-        let (io, progress) = Watched::new(stream, Arc::clone(&clock), deadlines);
         let address = serving.listener.address;
         let connection = Rc::new(Connection { downstream, address, limits, _counted: counted });
         let terms = Terms {
             protocol,
-            clock,
-            progress,
+            clock: Arc::clone(&worker.shared.clock),
+            timers: worker.timers.clone(),
+            deadlines,
             head_size: limits.head_size,
-            write_idle: limits.write_idle,
             curfew,
             tasks: worker.background.clone(),
         };
         let (one, two) = (Rc::clone(worker), Rc::clone(&connection));
-        let result =
-            serve(io, terms, move |wire| exchange(Rc::clone(&one), Rc::clone(&two), wire)).await;
-        if let Err(Some(refusal)) = result {
-            unparsed(worker, &connection, refusal);
-        }
+        let answer = move |wire| exchange(Rc::clone(&one), Rc::clone(&two), wire);
+        serve(stream, terms, answer, |refusal| unparsed(worker, &connection, refusal)).await;
     }
 }

@@ -139,6 +139,10 @@ impl Plane {
         self.shared.generation.load_full()
     }
 
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.clock
+    }
+
     pub(crate) fn telemetry(&self) -> &Arc<Telemetry> {
         &self.shared.telemetry
     }

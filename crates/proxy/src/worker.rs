@@ -16,7 +16,11 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::curfew::Curfews;
 use crate::generation::{Generation, Held};
 use crate::listener::{Admission, accept};
+use crate::timer::Timers;
 use crate::upstream::Pool;
+
+/// How often idle connections to upstreams are looked at, for those that were closed.
+const PRUNE: Duration = Duration::from_secs(1);
 
 /// What all workers share.
 pub(crate) struct Shared {
@@ -108,6 +112,7 @@ pub(crate) struct Worker {
     pub(crate) clients: Tasks,
     /// Everything else: connections to upstreams, streams, tunnels.
     pub(crate) background: Tasks,
+    pub(crate) timers: Timers,
     generation: RefCell<Held>,
     ids: (Cell<u64>, Cell<u64>),
 }
@@ -116,11 +121,13 @@ impl Worker {
     fn new(shared: Arc<Shared>) -> Self {
         let recorder = shared.telemetry.recorder();
         let generation = RefCell::new(Held::new(shared.generation.load_full()));
+        let background = Tasks::default();
         Self {
             recorder,
             pool: Pool::default(),
             clients: Tasks::default(),
-            background: Tasks::default(),
+            timers: Timers::start(Arc::clone(&shared.clock), &background),
+            background,
             generation,
             ids: (Cell::new(seed()), Cell::new(seed())),
             shared,
@@ -184,6 +191,13 @@ pub(crate) fn run(
 async fn obey(shared: Arc<Shared>, mut commands: mpsc::UnboundedReceiver<Command>) {
     let worker = Rc::new(Worker::new(shared));
     let mut sockets: HashMap<(Arc<str>, SocketAddr), Accepting> = HashMap::new();
+    let pool = worker.pool.clone();
+    worker.background.spawn(async move {
+        loop {
+            tokio::time::sleep(PRUNE).await;
+            pool.prune();
+        }
+    });
     let drain = loop {
         match commands.recv().await {
             Some(Command::Listen { name, address, socket }) => {

@@ -82,6 +82,7 @@ fn snapshot(origin: SocketAddr, looks: &Arc<Looks>) -> Snapshot {
             upstream: "u".into(),
             chain: Chain::new(Requirement::Public, parts, Vec::new()),
             websocket: false,
+            path_exceptions: demilune_core::PathExceptions::default(),
         })
     };
     let routes = vec![route("all", vec![part])];

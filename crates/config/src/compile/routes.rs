@@ -6,7 +6,7 @@ use std::sync::Arc;
 use demilune_core::chain::{NamedAuthenticator, Part};
 use demilune_core::hook::{Authenticator, Carrier};
 use demilune_core::route::{HostPattern, Matches, Template};
-use demilune_core::{Chain, Env, Place, Requirement, Route};
+use demilune_core::{Chain, Env, PathExceptions, Place, Requirement, Route};
 use http::{HeaderName, Method};
 
 use super::Compiler;
@@ -46,6 +46,7 @@ impl Compiler<'_> {
             upstream: "none".into(),
             chain: Chain::new(Requirement::Public, parts, Vec::new()),
             websocket: false,
+            path_exceptions: PathExceptions::default(),
         }
     }
 
@@ -98,6 +99,9 @@ impl Compiler<'_> {
         ] {
             self.check_reason(&format!("{path}.{field}"), reason.as_ref());
         }
+        for (field, reason) in config.path_exceptions.reasons() {
+            self.check_reason(&format!("{path}.path_exceptions.{field}"), reason.as_ref());
+        }
         let matches = self.matches(&format!("{path}.match"), &config.matches);
         let requirement = self.requirement(&path, config, authenticators);
         let parts = self.route_parts(name, config, defaults);
@@ -112,6 +116,7 @@ impl Compiler<'_> {
             upstream: config.upstream.as_str().into(),
             chain: Chain::new(requirement?, parts, strip),
             websocket: config.websocket.is_some(),
+            path_exceptions: config.path_exceptions.granted(),
         })
     }
 

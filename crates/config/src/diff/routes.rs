@@ -45,6 +45,13 @@ pub(super) fn judge(pair: Pair<'_>, judgements: &mut Judgements) {
             let why = "what goes through WebSockets is not looked at";
             judgements.at(format!("{path}.websocket"), why);
         }
+        let exceptions = old.path_exceptions.reasons().into_iter();
+        for ((key, was), (_, is)) in exceptions.zip(new.path_exceptions.reasons()) {
+            if was.is_none() && is.is_some() {
+                let why = "two servers may understand such paths differently";
+                judgements.at(format!("{path}.path_exceptions.{key}"), why);
+            }
+        }
         for loss in losses(Side::of(pair.before, name, old), Side::of(pair.after, name, new)) {
             let sides = (true, loss.stays);
             let route = loss.shared.then_some(name.as_str());

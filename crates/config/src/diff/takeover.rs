@@ -93,6 +93,7 @@ impl Indexes {
                 upstream: config.upstream.as_str().into(),
                 chain: Chain::new(Requirement::Public, Vec::new(), Vec::new()),
                 websocket: false,
+                path_exceptions: demilune_core::PathExceptions::default(),
             };
             Some((name.clone(), Arc::new(route)))
         };

@@ -296,6 +296,12 @@ fn what_is_let_through_unseen_loosens() {
             "loosens  routes.orders.websocket: added chat: \
              what goes through WebSockets is not looked at (b:34)",
         ),
+        (
+            "    authenticate: keys",
+            "    authenticate: keys\n    path_exceptions: { semicolon: matrix parameters }",
+            "loosens  routes.orders.path_exceptions.semicolon: added \"matrix parameters\": \
+             two servers may understand such paths differently (b:34)",
+        ),
     ]);
 }
 

@@ -136,6 +136,10 @@ impl Run<'_> {
     ) -> Result<Outgoing, Ending> {
         let chain = &self.route.chain;
         let (request, clock) = (self.request, self.clock);
+        if let Some(denial) = pipeline::path_not_admitted(&request) {
+            self.exchange.refuse("http", Stage::Edge, &denial);
+            return Err(Ending::Deny(Box::new(denial)));
+        }
         match as_consumer {
             Some(identity) => self.exchange.admit_as(identity, chain, request, clock).await?,
             None => self.exchange.admit(chain, request, clock).await?,

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
 use demilune_core::head::Scheme;
-use demilune_core::{Host, RequestHead, Target};
+use demilune_core::path::PathRefusal;
+use demilune_core::{Host, PathExceptions, RequestHead, Target};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 /// A request to be explained.
@@ -67,13 +68,24 @@ impl Question {
             method,
             scheme,
             host,
-            target: Target::parse(target).map_err(|e| format!("`{target}`: {e}"))?,
+            target: read(target).map_err(|e| format!("`{target}`: {e}"))?,
             version: Version::HTTP_11,
             headers,
             content_length: u64::try_from(body.len()).ok(),
         };
         Ok(Self { head, body, from, consumer: None, listener: None })
     }
+}
+
+/// A target of which the route decides what it admits.
+fn read(target: &str) -> Result<Target, PathRefusal> {
+    let all = PathExceptions {
+        encoded_slash: true,
+        double_encoding: true,
+        semicolon: true,
+        not_utf8: true,
+    };
+    Target::parse_with(target, all)
 }
 
 fn split_url(url: &str) -> Result<(Scheme, &str, &str), String> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use demilune_core::PathExceptions;
 use demilune_policies::PolicyConfig;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, MapAccess, Visitor};
@@ -36,6 +37,9 @@ pub struct RouteConfig {
     /// refused.
     #[serde(default)]
     pub websocket: Option<String>,
+    /// What its paths may hold that is refused otherwise, each with the reason why.
+    #[serde(default)]
+    pub path_exceptions: PathExceptionsConfig,
     /// Its policies, besides the defaults.
     #[serde(default)]
     pub policies: Vec<PolicyConfig>,
@@ -46,6 +50,50 @@ pub struct RouteConfig {
     /// What happens when a policy cannot decide, by policy: `closed` (503) or `open`.
     #[serde(default)]
     pub on_fault: BTreeMap<String, FaultMode>,
+}
+
+/// What two servers may understand differently in a path, and is refused for that. Where a route
+/// needs it all the same, it says why. A dot segment gets through by none of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PathExceptionsConfig {
+    /// Why `%2F` and `%5C` may stand in its paths, as names of projects and packages have them.
+    /// They stay encoded: they match within one segment, and are forwarded as they are.
+    #[serde(default)]
+    pub encoded_slash: Option<String>,
+    /// Why its paths may be encoded twice (`%252e`). They are forwarded as they are.
+    #[serde(default)]
+    pub double_encoding: Option<String>,
+    /// Why `;` may stand in its paths. Segments are matched with what follows it.
+    #[serde(default)]
+    pub semicolon: Option<String>,
+    /// Why its paths may hold encoded bytes that are not UTF-8, as old clients send them.
+    #[serde(default)]
+    pub not_utf8: Option<String>,
+}
+
+impl PathExceptionsConfig {
+    /// Each with its key.
+    #[must_use]
+    pub fn reasons(&self) -> [(&'static str, &Option<String>); 4] {
+        [
+            ("encoded_slash", &self.encoded_slash),
+            ("double_encoding", &self.double_encoding),
+            ("semicolon", &self.semicolon),
+            ("not_utf8", &self.not_utf8),
+        ]
+    }
+
+    /// What is admitted.
+    #[must_use]
+    pub fn granted(&self) -> PathExceptions {
+        PathExceptions {
+            encoded_slash: self.encoded_slash.is_some(),
+            double_encoding: self.double_encoding.is_some(),
+            semicolon: self.semicolon.is_some(),
+            not_utf8: self.not_utf8.is_some(),
+        }
+    }
 }
 
 /// Conditions of a route; all must hold.

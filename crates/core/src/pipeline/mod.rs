@@ -16,6 +16,7 @@ use crate::chain::{Chain, Entry, OnFault};
 use crate::consumer::Identity;
 use crate::head::{Outgoing, Request, ResponseHead};
 use crate::hook::{Hook, Slot};
+use crate::path::PathRefusal;
 use crate::stage::Stage;
 use crate::time::Clock;
 use crate::trail::{Step, StepVerdict, Trail};
@@ -304,6 +305,22 @@ fn settle(
 #[must_use]
 pub fn no_route() -> Denial {
     Denial::new(StatusCode::NOT_FOUND, NO_ROUTE, "there is nothing here")
+}
+
+/// The code of a refusal because two readers could understand the path differently.
+pub const PATH: &str = "http.path";
+
+/// The refusal of an ambiguous path.
+#[must_use]
+pub fn ambiguous_path(refusal: PathRefusal) -> Denial {
+    Denial::new(StatusCode::BAD_REQUEST, PATH, "the path is ambiguous").log(refusal.to_string())
+}
+
+/// The refusal of a path that holds what the route does not admit.
+#[must_use]
+pub fn path_not_admitted(request: &Request<'_>) -> Option<Denial> {
+    let refusal = request.head.target.needs().beyond(request.route.path_exceptions)?;
+    Some(ambiguous_path(refusal))
 }
 
 /// The refusal where a control could not decide.

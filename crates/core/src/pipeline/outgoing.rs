@@ -170,5 +170,5 @@ fn stripped(chain: &Chain, target: &Target) -> Option<Target> {
     } else {
         format!("{}?{}", target.path(), kept.join("&"))
     };
-    Target::parse(&text).ok()
+    Target::parse_with(&text, target.needs()).ok()
 }

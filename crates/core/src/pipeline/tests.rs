@@ -203,6 +203,7 @@ impl Bench {
             upstream: "u".into(),
             chain,
             websocket: false,
+            path_exceptions: crate::PathExceptions::default(),
         };
         let mut map = HeaderMap::new();
         for (name, value) in headers {

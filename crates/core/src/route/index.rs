@@ -213,6 +213,7 @@ mod tests {
             upstream: "u".into(),
             chain: Chain::new(Requirement::Public, Vec::new(), Vec::new()),
             websocket: false,
+            path_exceptions: crate::PathExceptions::default(),
         }
     }
 

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::chain::Chain;
+use crate::path::PathExceptions;
 
 /// One route, compiled.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct Route {
     pub chain: Chain,
     /// Whether WebSocket connections may be opened through it.
     pub websocket: bool,
+    /// What its paths may hold that is refused otherwise.
+    pub path_exceptions: PathExceptions,
 }
 
 /// The conditions of a route; all must hold.

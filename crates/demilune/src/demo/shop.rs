@@ -33,7 +33,8 @@ pub(crate) fn start() -> anyhow::Result<SocketAddr> {
                 Ok(listener) => {
                     let _ = tell.send(Ok(()));
                     let shop = std::cell::RefCell::new(Shop::default());
-                    serve_simple(listener, move |r| shop.borrow_mut().answer(&r)).await;
+                    let clock = std::sync::Arc::new(demilune_backends::SystemClock);
+                    serve_simple(listener, clock, move |r| shop.borrow_mut().answer(&r)).await;
                 }
                 Err(error) => {
                     let _ = tell.send(Err(error));

@@ -1,11 +1,9 @@
 //! The request's body: streamed where nobody needs to see it, read whole and decoded where an
 //! inspector does. Neither before the request has passed everything that looks at the head.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use demilune_core::{Body, Denial, Ending, Stage};
@@ -23,7 +21,6 @@ use crate::upstream::Upload;
 /// A body ready to be sent, with what watches its sending.
 pub(crate) struct Prepared {
     pub(crate) body: Upload,
-    pub(crate) progress: Rc<Cell<Duration>>,
     pub(crate) refusal: Refusal,
 }
 
@@ -34,15 +31,12 @@ pub(crate) async fn upload(
     body: RequestBody,
 ) -> Result<Prepared, Ending> {
     let chain = &job.route.chain;
-    let progress: Rc<Cell<Duration>> = Rc::default();
     let refusal: Refusal = Rc::new(RefCell::new(None));
     let empty = job.head.content_length == Some(0) || body.is_end_stream();
     let mut metered = (!empty).then(|| MeteredBody {
         body,
         meters: chain.meters().to_vec(),
         received: Rc::clone(closing.received()),
-        progress: Rc::clone(&progress),
-        clock: Arc::clone(&closing.worker().shared.clock),
         refusal: Rc::clone(&refusal),
         timer: IdleTimer::new(job.connection.limits.body_idle),
     });
@@ -66,7 +60,7 @@ pub(crate) async fn upload(
             if whole.is_empty() { Upload::Empty } else { Upload::Whole(Some(whole)) }
         }
     };
-    Ok(Prepared { body, progress, refusal })
+    Ok(Prepared { body, refusal })
 }
 
 /// Reads a body whole, as it was sent.
@@ -86,7 +80,8 @@ async fn collect(
                 let refused = refusal.borrow_mut().take();
                 return Err(refused.unwrap_or_else(|| {
                     let public = "the request's body was not understood";
-                    let denial = Denial::new(StatusCode::BAD_REQUEST, "http.body", public);
+                    let code = error.code.unwrap_or("http.body");
+                    let denial = Denial::new(StatusCode::BAD_REQUEST, code, public);
                     ("http", Box::new(denial.log(error.reason)))
                 }));
             }

@@ -8,13 +8,14 @@ use std::time::Duration;
 use demilune_core::record::{Attempt, End};
 use demilune_core::{
     Denial, Downstream, Ending, Exchange, Moment, Record, RequestHead, RequestId, Route, Stage,
-    Trail, pipeline,
+    Trail, pipeline, problem,
 };
 use http::header::USER_AGENT;
 use http::{StatusCode, Version};
 
 use super::Connection;
-use crate::http::Unparsed;
+use super::download::Download;
+use crate::http::{Unparsed, WireResponse};
 use crate::hygiene::Parts;
 use crate::upstream::Attempts;
 use crate::worker::Worker;
@@ -205,14 +206,19 @@ impl Drop for Closing {
     }
 }
 
-/// Writes the record of a request whose head could not even be parsed.
-pub(crate) fn unparsed(worker: &Rc<Worker>, connection: &Connection, refusal: Unparsed) {
+/// Writes the record of what is no request, and gives the client's answer to it.
+pub(crate) fn unparsed(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+    refusal: Unparsed,
+) -> WireResponse<Download> {
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
+    let id = worker.next_id();
     let mut trail = Trail::default();
-    let denial = Denial::new(status, refusal.code, "");
+    let denial = Denial::new(status, refusal.code, refusal.public);
     pipeline::refuse(&mut trail, "http", Stage::Edge, &denial);
     worker.recorder.record(&Record {
-        id: worker.next_id(),
+        id,
         started: worker.clock().now(),
         duration: Duration::ZERO,
         admitted_after: Duration::ZERO,
@@ -231,6 +237,9 @@ pub(crate) fn unparsed(worker: &Rc<Worker>, connection: &Connection, refusal: Un
         sent: 0,
         end: if refusal.status == 0 { End::ClientLeft } else { End::Complete },
     });
+    let (head, body) = problem::render(&denial, id);
+    let body = Download::whole(body, None);
+    WireResponse { status: head.status, headers: head.headers, length: None, body }
 }
 
 fn version_name(version: Version) -> &'static str {

@@ -9,8 +9,7 @@ use demilune_core::record::End;
 use http_body::{Body, Frame, SizeHint};
 
 use super::closing::Closing;
-use super::metered::IdleTimer;
-use crate::http::{ReplyBody, Side, WireError};
+use crate::http::WireError;
 use crate::upstream::Lease;
 
 /// A body for the client. When it is dropped, at its end or before, its exchange is closed.
@@ -22,16 +21,14 @@ pub(crate) struct Download {
 enum Source {
     Done,
     Whole(Bytes),
-    // Boxed: most answers that are not proxied are small, and this one is not.
-    Upstream(Box<Streamed>),
+    Upstream(Streamed),
     /// It broke off.
     Broken(WireError),
 }
 
 struct Streamed {
-    body: ReplyBody,
-    lease: Option<Lease>,
-    timer: IdleTimer,
+    lease: Lease,
+    idle: Duration,
 }
 
 impl Download {
@@ -44,10 +41,8 @@ impl Download {
     }
 
     /// What comes from the upstream, cut off where nothing comes for `idle`.
-    pub(crate) fn streamed(body: ReplyBody, lease: Lease, idle: Duration) -> Self {
-        let lease = Some(lease);
-        let streamed = Streamed { body, lease, timer: IdleTimer::new(idle) };
-        Self { source: Source::Upstream(Box::new(streamed)), closing: None }
+    pub(crate) fn streamed(lease: Lease, idle: Duration) -> Self {
+        Self { source: Source::Upstream(Streamed { lease, idle }), closing: None }
     }
 
     /// Gives it the exchange to close.
@@ -59,21 +54,22 @@ impl Download {
 
     /// Notes the end where there is nothing left to send.
     fn settle(&mut self) {
-        let over = match &mut self.source {
+        let over = match &self.source {
             Source::Done => true,
             Source::Whole(_) | Source::Broken(_) => false,
-            Source::Upstream(streamed) if streamed.body.is_end_stream() => {
-                if let Some(lease) = streamed.lease.take() {
-                    lease.release();
-                }
-                true
-            }
-            Source::Upstream(_) => false,
+            Source::Upstream(streamed) => streamed.lease.connection.is_over(),
         };
         if over {
-            self.source = Source::Done;
-            self.note(End::Complete);
+            self.finish();
         }
+    }
+
+    /// All was sent: gives the connection back.
+    fn finish(&mut self) {
+        if let Source::Upstream(streamed) = std::mem::replace(&mut self.source, Source::Done) {
+            streamed.lease.release();
+        }
+        self.note(End::Complete);
     }
 
     fn note(&mut self, end: End) {
@@ -96,19 +92,9 @@ impl Body for Download {
             Source::Done => None,
             Source::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Source::Broken(error) => Some(Err(error.clone())),
-            Source::Upstream(streamed) => {
-                let Streamed { body, timer, .. } = &mut **streamed;
-                match Pin::new(body).poll_frame(cx) {
-                    Poll::Ready(next) => {
-                        timer.progressed();
-                        next
-                    }
-                    Poll::Pending => {
-                        ready!(timer.poll(cx));
-                        let reason = "the upstream's answer stalled";
-                        Some(Err(WireError::new(Side::Upstream, reason)))
-                    }
-                }
+            Source::Upstream(Streamed { lease, idle }) => {
+                let next = ready!(lease.connection.poll_data(cx, *idle));
+                next.map(|next| next.map(Frame::data))
             }
         };
         if let (Some(Err(error)), Source::Upstream(_)) = (&next, &this.source) {
@@ -134,17 +120,8 @@ impl Body for Download {
                 this.source = Source::Done;
                 this.note(End::UpstreamCut);
             }
-            None => {
-                if let Source::Upstream(streamed) = &mut this.source
-                    && let Some(lease) = streamed.lease.take()
-                {
-                    lease.release();
-                }
-                if !matches!(this.source, Source::Done) {
-                    this.source = Source::Done;
-                    this.note(End::Complete);
-                }
-            }
+            None if matches!(this.source, Source::Done) => {}
+            None => this.finish(),
         }
         Poll::Ready(next)
     }
@@ -159,7 +136,9 @@ impl Body for Download {
             Source::Whole(bytes) => {
                 SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
             }
-            Source::Upstream(streamed) => streamed.body.size_hint(),
+            Source::Upstream(streamed) => {
+                streamed.lease.connection.left().map_or_else(SizeHint::new, SizeHint::with_exact)
+            }
             Source::Broken(_) => SizeHint::default(),
         }
     }

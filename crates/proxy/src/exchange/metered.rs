@@ -8,12 +8,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use demilune_core::{BodyMeter, Clock, Denial};
+use demilune_core::{BodyMeter, Denial};
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use crate::http::{RequestBody, Side, WireError};
+use crate::http::{RequestBody, WireError};
 
 /// A refusal of the body, with the name under which the trail notes it.
 pub(crate) type Refusal = Rc<RefCell<Option<(&'static str, Box<Denial>)>>>;
@@ -46,8 +46,6 @@ pub(crate) struct MeteredBody {
     pub(crate) body: RequestBody,
     pub(crate) meters: Vec<(&'static str, Arc<dyn BodyMeter>)>,
     pub(crate) received: Rc<Cell<u64>>,
-    pub(crate) progress: Rc<Cell<Duration>>,
-    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) refusal: Refusal,
     pub(crate) timer: IdleTimer,
 }
@@ -55,7 +53,7 @@ pub(crate) struct MeteredBody {
 impl MeteredBody {
     /// Keeps the refusal for whoever waits for the upstream's answer, and breaks the upload off.
     fn refuse(&self, by: &'static str, denial: Box<Denial>) -> WireError {
-        let error = WireError::new(Side::Client, denial.code);
+        let error = WireError::new(denial.code);
         self.refusal.borrow_mut().get_or_insert((by, denial));
         error
     }
@@ -73,7 +71,8 @@ impl MeteredBody {
     /// The client's body broke off or was not understood.
     fn broken(&self, error: WireError) -> WireError {
         let public = "the request's body broke off or was not understood";
-        let denial = Denial::new(StatusCode::BAD_REQUEST, "http.body", public);
+        let code = error.code.unwrap_or("http.body");
+        let denial = Denial::new(StatusCode::BAD_REQUEST, code, public);
         self.refuse("http", Box::new(denial.log(error.reason)))
     }
 }
@@ -98,7 +97,6 @@ impl Body for MeteredBody {
             }
         };
         this.timer.progressed();
-        this.progress.set(this.clock.monotonic());
         Poll::Ready(match next {
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);

@@ -26,9 +26,7 @@ use demilune_core::{
     Stage, pipeline, problem,
 };
 use futures_util::FutureExt;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use smallvec::SmallVec;
 
@@ -73,7 +71,8 @@ pub(crate) async fn exchange(
             let public = "the gateway failed";
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             let (head, body) = problem::render(&Denial::new(status, PANICKED, public), id);
-            WireResponse { status, headers: head.headers, body: Download::whole(body, None) }
+            let body = Download::whole(body, None);
+            WireResponse { status, headers: head.headers, length: None, body }
         }
     }
 }
@@ -204,11 +203,14 @@ impl Job {
         &self,
         closing: &mut Closing,
         body: RequestBody,
-        upgrade: Upgrading,
+        upgrade: Option<Upgrading>,
     ) -> Result<Response, Ending> {
         let chain = &self.route.chain;
         let worker = Rc::clone(closing.worker());
         let request = self.request(closing);
+        if let Some(denial) = pipeline::path_not_admitted(&request) {
+            return Err(closing.refuse("http", Stage::Edge, denial));
+        }
         closing.exchange_mut().admit(chain, request, worker.clock()).await?;
         if !self.matched {
             return Err(closing.refuse("route", Stage::Edge, pipeline::no_route()));
@@ -236,10 +238,9 @@ impl Job {
         let exchange = closing.exchange_mut();
         exchange.inspect_response(chain, request, &head, worker.clock())?;
         let (lease, idle) = (sent.lease, self.idle_timeout());
-        let kind = if switched {
-            Kind::Tunnel(Tunnel { client: upgrade, upstream: sent.reply.upgrade, lease, idle })
-        } else {
-            Kind::Body(Download::streamed(sent.reply.body, lease, idle), length)
+        let kind = match upgrade.filter(|_| switched) {
+            Some(client) => Kind::Tunnel(Tunnel { client, lease, idle }),
+            None => Kind::Body(Download::streamed(lease, idle), length),
         };
         Ok(Response { head, kind })
     }
@@ -268,7 +269,6 @@ impl Job {
             upstream,
             host: self.head.host.as_str(),
             websocket,
-            progress: upload.progress,
             refusal: upload.refusal,
         };
         let mut attempts = upstream::Attempts::default();
@@ -289,9 +289,6 @@ impl Job {
             Kind::Body(body, length) => finish_head(response.head, length, body.closing(closing)),
             Kind::Tunnel(tunnel) => {
                 tunnel.run(closing);
-                let headers = &mut response.head.headers;
-                headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
                 finish_head(response.head, None, Download::whole(Bytes::new(), None))
             }
         }
@@ -327,11 +324,8 @@ fn finish_whole(
     finish_head(head, length, Download::whole(Bytes::new(), Some(closing)))
 }
 
-fn finish_head(mut head: ResponseHead, length: Option<u64>, body: Download) -> Answered {
-    if let Some(length) = length {
-        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    WireResponse { status: head.status, headers: head.headers, body }
+fn finish_head(head: ResponseHead, length: Option<u64>, body: Download) -> Answered {
+    WireResponse { status: head.status, headers: head.headers, length, body }
 }
 
 /// The length an answer declares, where it declares one without doubt (RFC 9112 section 6.3).
@@ -355,22 +349,29 @@ fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, Denial> {
 /// Removes what governs the upstream's connection, not the client's (RFC 9110 section 7.6.1), and
 /// the length, which is written anew.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let nominated = |name: &HeaderName| {
-        let lists = headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
-        lists
-            .flat_map(|list| list.split(|byte| *byte == b','))
-            .any(|word| word.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
-    };
-    let connection = headers.contains_key(CONNECTION);
+    let lists = headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
+    let words = lists.flat_map(|list| list.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let nominated: SmallVec<[&[u8]; 2]> =
+        words.filter(|word| !matches!(*word, b"" | b"close" | b"keep-alive")).collect();
     let governs = |name: &HeaderName| {
-        [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, TE, TRAILER, PROXY_AUTHENTICATE]
-            .contains(name)
-            || matches!(name.as_str(), "keep-alive" | "proxy-connection")
-            || (connection && nominated(name))
+        let text = name.as_str();
+        matches!(
+            text,
+            "connection"
+                | "content-length"
+                | "transfer-encoding"
+                | "upgrade"
+                | "te"
+                | "trailer"
+                | "proxy-authenticate"
+                | "keep-alive"
+                | "proxy-connection"
+        ) || nominated.iter().any(|word| word.eq_ignore_ascii_case(text.as_bytes()))
     };
     // Mostly there is the length alone: one pass over few names is cheaper than nine look-ups.
     let doomed: SmallVec<[HeaderName; 4]> =
         headers.keys().filter(|name| governs(name)).cloned().collect();
+    drop(nominated);
     for name in doomed {
         headers.remove(name);
     }

@@ -20,7 +20,6 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Two connections that are to become one tunnel.
 pub(crate) struct Tunnel {
     pub(crate) client: Upgrading,
-    pub(crate) upstream: Upgrading,
     pub(crate) lease: Lease,
     pub(crate) idle: Duration,
 }
@@ -30,11 +29,9 @@ impl Tunnel {
     pub(crate) fn run(self, mut closing: Box<Closing>) {
         let clients = closing.worker().clients.clone();
         clients.spawn(async move {
-            let Self { client, upstream, lease, idle } = self;
-            let (Ok(client), Ok(upstream)) = tokio::join!(client.finish(), upstream.finish())
-            else {
-                return;
-            };
+            let Self { client, lease, idle } = self;
+            let Some(client) = client.finish().await else { return };
+            let (upstream, _under_way) = lease.into_begun();
             let received = Rc::clone(closing.received());
             let sent = Cell::new(0_u64);
             // Nobody can tell a tunnel to finish what it is doing: in a drain it has until the
@@ -42,7 +39,6 @@ impl Tunnel {
             let end = join(client, upstream, &received, &sent, idle).await;
             closing.sent(sent.get());
             closing.ended(end);
-            drop(lease);
         });
     }
 }

@@ -1,31 +1,28 @@
-//! What can go wrong on a wire, and on whose side.
+//! What can go wrong on a wire.
 
 use std::fmt;
-
-/// Who broke the exchange off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    Client,
-    Upstream,
-    Ours,
-}
 
 /// A failure while bytes were read or written.
 #[derive(Debug, Clone)]
 pub(crate) struct WireError {
-    /// Whose fault it is.
-    pub(crate) side: Side,
+    /// The refusal's code, where there is one of its own.
+    pub(crate) code: Option<&'static str>,
     /// For the log; made of the codec's words, never of the peer's.
     pub(crate) reason: String,
 }
 
 impl WireError {
-    pub(crate) fn new(side: Side, reason: impl Into<String>) -> Self {
-        Self { side, reason: reason.into() }
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self { code: None, reason: reason.into() }
     }
 
-    pub(crate) fn from_hyper(side: Side, error: &hyper::Error) -> Self {
-        Self { side, reason: error.to_string() }
+    /// What was not as HTTP has it.
+    pub(crate) fn refused(code: &'static str, reason: &str) -> Self {
+        Self { code: Some(code), reason: reason.to_owned() }
+    }
+
+    pub(crate) fn from_hyper(error: &hyper::Error) -> Self {
+        Self::new(error.to_string())
     }
 }
 

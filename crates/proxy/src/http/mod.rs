@@ -2,21 +2,24 @@
 //! speaks on the wire; above it there are our own types.
 
 mod body;
-mod client;
 mod error;
+mod h1;
 mod server;
 mod simple;
+mod stream;
 mod watch;
 
-pub(crate) use body::{ReplyBody, RequestBody};
-pub(crate) use client::{ClientConnection, Reply, SendFailure};
-pub(crate) use error::{Side, WireError};
+pub(crate) use body::RequestBody;
+pub(crate) use error::WireError;
+pub(crate) use h1::{Reply, SendFailure, Sending, UpstreamConnection};
 pub(crate) use server::{Protocol, Terms, serve};
 pub use simple::{SimpleRequest, SimpleResponse, serve_simple};
-pub(crate) use watch::{Deadlines, Phase, Watched};
+pub(crate) use stream::{Begun, Stream};
+pub(crate) use watch::Deadlines;
+use watch::{Phase, Watched};
 
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 
 /// A request as the codec read it: parsed, but not yet judged.
 pub(crate) struct WireRequest {
@@ -27,25 +30,27 @@ pub(crate) struct WireRequest {
     pub(crate) body: RequestBody,
     /// The body's length where the framing declares it; `Some(0)` where there is no body.
     pub(crate) content_length: Option<u64>,
-    /// Becomes the connection's bytes, should the answer be 101.
-    pub(crate) upgrade: Upgrading,
+    /// Becomes the connection's bytes, should the answer be 101; there where an upgrade was asked
+    /// for.
+    pub(crate) upgrade: Option<Upgrading>,
 }
 
 /// An answer for the codec to write.
 pub(crate) struct WireResponse<B> {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// The body's length, where it is known; also where it is only told, as to HEAD.
+    pub(crate) length: Option<u64>,
     pub(crate) body: B,
 }
 
-/// A connection that may become a tunnel.
-pub(crate) struct Upgrading(hyper::upgrade::OnUpgrade);
+/// A client's connection that may become a tunnel.
+pub(crate) struct Upgrading(oneshot::Receiver<Begun>);
 
 impl Upgrading {
-    /// The connection's bytes, once the 101 is on its way.
-    pub(crate) async fn finish(self) -> Result<impl AsyncRead + AsyncWrite + Unpin, WireError> {
-        let upgraded = self.0.await.map_err(|error| WireError::from_hyper(Side::Ours, &error))?;
-        Ok(hyper_util::rt::TokioIo::new(upgraded))
+    /// The connection, once the 101 was written; `None` where it was not.
+    pub(crate) async fn finish(self) -> Option<Begun> {
+        self.0.await.ok()
     }
 }
 
@@ -56,4 +61,6 @@ pub(crate) struct Unparsed {
     pub(crate) status: u16,
     /// The stable code.
     pub(crate) code: &'static str,
+    /// What the client may read.
+    pub(crate) public: &'static str,
 }

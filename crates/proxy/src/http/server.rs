@@ -10,17 +10,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use demilune_core::Clock;
+use demilune_wire::HeadLimits;
+use http::HeaderValue;
+use http::header::CONTENT_LENGTH;
 use http_body::Body;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
 use super::watch::Progress;
 use super::{
-    Phase, RequestBody, Unparsed, Upgrading, Watched, WireError, WireRequest, WireResponse,
+    Begun, Deadlines, Phase, RequestBody, Stream, Unparsed, Watched, WireError, WireRequest,
+    WireResponse, h1,
 };
 use crate::curfew::{Curfew, CurfewGuard};
+use crate::timer::Timers;
 use crate::worker::Tasks;
 
 /// The most header fields of a request.
@@ -42,56 +46,77 @@ pub(crate) enum Protocol {
 pub(crate) struct Terms {
     pub(crate) protocol: Protocol,
     pub(crate) clock: Arc<dyn Clock>,
-    /// What the connection waits for; shared with its [`Watched`] stream.
-    pub(crate) progress: Arc<Progress>,
+    pub(crate) timers: Timers,
+    pub(crate) deadlines: Deadlines,
     /// Size of a request's head, in bytes.
     pub(crate) head_size: usize,
-    /// How long a client may take nothing of an HTTP/2 stream's answer.
-    pub(crate) write_idle: Duration,
     /// Called when no further request may begin.
     pub(crate) curfew: CurfewGuard,
     /// Where the tasks of HTTP/2 streams live.
     pub(crate) tasks: Tasks,
 }
 
-/// Serves one connection to its end. `exchange` answers each request.
-///
-/// # Errors
-/// What was not understood, for the log; the client has been told as far as it can be.
-pub(crate) async fn serve<T, F, R, B>(
-    io: Watched<T>,
+/// Serves one connection to its end. `exchange` answers each request; `refused` gives the answer
+/// to what is no request, and writes it down.
+pub(crate) async fn serve<F, R, B>(
+    stream: Stream,
     terms: Terms,
     exchange: F,
-) -> Result<(), Option<Unparsed>>
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    refused: impl Fn(Unparsed) -> WireResponse<B>,
+) where
     F: Fn(WireRequest) -> R + 'static,
     R: Future<Output = WireResponse<B>> + 'static,
     B: Body<Data = Bytes, Error = WireError> + Unpin + 'static,
 {
-    let Terms { protocol, clock, progress, head_size, write_idle, curfew, tasks } = terms;
+    match terms.protocol {
+        Protocol::Http1 => {
+            let Terms { timers, deadlines, head_size, curfew, .. } = terms;
+            let limits = HeadLimits { line: head_size, size: head_size, fields: HEADERS_LIMIT };
+            let serving = h1::Serving1 { timers, deadlines, limits, curfew: Some(curfew) };
+            let begun = Begun { before: Bytes::new(), stream };
+            h1::serve(begun, serving, exchange, refused).await;
+        }
+        Protocol::Http2 => {
+            if let Err(Some(refusal)) = serve_http2(stream, terms, exchange).await {
+                drop(refused(refusal));
+            }
+        }
+    }
+}
+
+async fn serve_http2<F, R, B>(
+    stream: Stream,
+    terms: Terms,
+    exchange: F,
+) -> Result<(), Option<Unparsed>>
+where
+    F: Fn(WireRequest) -> R + 'static,
+    R: Future<Output = WireResponse<B>> + 'static,
+    B: Body<Data = Bytes, Error = WireError> + Unpin + 'static,
+{
+    let Terms { clock, deadlines, head_size, curfew, tasks, .. } = terms;
+    let (io, progress) = Watched::new(stream, Arc::clone(&clock), deadlines);
+    let write_idle = deadlines.write;
     let exchange = Rc::new(exchange);
     let busy = Rc::new(Busy { clock, progress: Arc::clone(&progress), open: 0.into() });
-    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let exchange = Rc::clone(&exchange);
         let busy = BusyGuard::new(&busy);
         async move {
-            let upgrade = Upgrading(hyper::upgrade::on(&mut request));
             let (parts, body) = request.into_parts();
             let content_length = body.size_hint().exact();
-            let response = exchange(WireRequest {
+            let mut response = exchange(WireRequest {
                 method: parts.method,
                 uri: parts.uri,
                 version: parts.version,
                 headers: parts.headers,
                 content_length,
-                body: RequestBody(body),
-                upgrade,
+                body: RequestBody::Http2(body),
+                upgrade: None,
             })
             .await;
-            if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
-                // From here on the tunnel's deadlines count, and no request comes any more.
-                busy.stay();
+            if let Some(length) = response.length {
+                response.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
             let taking = Taking::of_stream();
             let body = Guarded { body: response.body, taking, _busy: busy };
@@ -101,28 +126,16 @@ where
             Ok::<_, Infallible>(out)
         }
     });
-    let io = TokioIo::new(io);
-    let result = match protocol {
-        Protocol::Http1 => {
-            let mut builder = hyper::server::conn::http1::Builder::new();
-            builder.max_headers(HEADERS_LIMIT).max_buf_size(head_size.max(8192));
-            let connection = pin!(builder.serve_connection(io, service).with_upgrades());
-            until_curfew(curfew.curfew(), connection, |c| c.graceful_shutdown()).await
-        }
-        Protocol::Http2 => {
-            let mut builder =
-                hyper::server::conn::http2::Builder::new(Streams { tasks, write_idle });
-            builder
-                .timer(TokioTimer::new())
-                .max_concurrent_streams(STREAMS_LIMIT)
-                .max_header_list_size(u32::try_from(head_size).unwrap_or(u32::MAX))
-                .max_pending_accept_reset_streams(RESETS_LIMIT)
-                .max_local_error_reset_streams(RESETS_LIMIT);
-            let connection = pin!(builder.serve_connection(io, service));
-            until_curfew(curfew.curfew(), connection, |c| c.graceful_shutdown()).await
-        }
-    };
-    result.map_err(|error| unparsed(&error, progress.phase()))
+    let mut builder = hyper::server::conn::http2::Builder::new(Streams { tasks, write_idle });
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_LIMIT)
+        .max_header_list_size(u32::try_from(head_size).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(RESETS_LIMIT)
+        .max_local_error_reset_streams(RESETS_LIMIT);
+    let connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let served = until_curfew(curfew.curfew(), connection, |c| c.graceful_shutdown()).await;
+    served.map_err(|error| unparsed(&error))
 }
 
 /// Runs the streams of an HTTP/2 connection. A client that gives a stream no room (its window
@@ -204,16 +217,10 @@ async fn until_curfew<C: Future>(
     .await
 }
 
-/// Which of hyper's errors are a client's malformed request, and what hyper told it.
-fn unparsed(error: &hyper::Error, phase: Phase) -> Option<Unparsed> {
-    if error.is_parse_too_large() {
-        return Some(Unparsed { status: 431, code: "http.head_too_large" });
-    }
-    if error.is_parse() {
-        return Some(Unparsed { status: 400, code: "http.malformed" });
-    }
-    // Bytes of a head had come, but not all of them.
-    (phase == Phase::Head).then_some(Unparsed { status: 0, code: "http.head_incomplete" })
+/// What a connection broke off with, where that concerns the operator.
+fn unparsed(error: &hyper::Error) -> Option<Unparsed> {
+    let (code, public) = ("http.malformed", "this is not HTTP/2");
+    error.is_parse().then_some(Unparsed { status: 0, code, public })
 }
 
 /// Tells the connection's watch that exchanges are under way, and since when none is.
@@ -230,13 +237,6 @@ impl BusyGuard {
         busy.open.set(busy.open.get() + 1);
         busy.progress.enter(Phase::Busy, busy.clock.monotonic());
         Self(Rc::clone(busy))
-    }
-}
-
-impl BusyGuard {
-    /// Keeps the connection busy for good.
-    fn stay(&self) {
-        self.0.open.set(self.0.open.get() + 1);
     }
 }
 
@@ -286,20 +286,9 @@ impl<B: Body<Data = Bytes, Error = WireError> + Unpin> Body for Guarded<B> {
 
 #[cfg(test)]
 mod tests {
-    use demilune_core::Moment;
-
-    use super::super::watch::Deadlines;
     use super::*;
 
     const LIMIT: Duration = Duration::from_millis(20);
-
-    struct Standing;
-
-    impl Clock for Standing {
-        fn now(&self) -> Moment {
-            Moment::default()
-        }
-    }
 
     fn run<F: Future>(future: F) -> F::Output {
         tokio::runtime::Builder::new_current_thread()
@@ -336,19 +325,5 @@ mod tests {
             taking.waits.set(true);
             taking.given.set(taking.given.get() + 1);
         }));
-    }
-
-    #[test]
-    fn a_tunnel_is_under_no_deadline_for_requests() {
-        let deadlines = Deadlines { idle: LIMIT, head: Some(LIMIT), write: LIMIT };
-        let clock: Arc<dyn Clock> = Arc::new(Standing);
-        let (_io, progress) = Watched::new((), Arc::clone(&clock), deadlines);
-        let busy = Rc::new(Busy { clock, progress: Arc::clone(&progress), open: 0.into() });
-        drop(BusyGuard::new(&busy));
-        assert_eq!(progress.phase(), Phase::Idle);
-        let switching = BusyGuard::new(&busy);
-        switching.stay();
-        drop(switching);
-        assert_eq!(progress.phase(), Phase::Busy);
     }
 }

@@ -1,26 +1,32 @@
 //! A small HTTP/1.1 server for our own endpoints: probes, metrics, the demo's API. It shares the
 //! codec of the data plane.
 
-use std::convert::Infallible;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use demilune_core::Clock;
+use demilune_wire::HeadLimits;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
+use super::stream::{Begun, Stream};
+use super::{Deadlines, Unparsed, WireError, WireRequest, WireResponse, h1};
+use crate::timer::Timers;
 use crate::worker::Tasks;
 
 /// The largest request body that is read, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
 /// The most connections at the same time.
 const CONNECTIONS_LIMIT: usize = 1024;
-/// For a request's head and for idle connections.
-const HEAD_TIME: Duration = Duration::from_secs(60);
+/// For a request's head, for idle connections, and while nothing of an answer is taken.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Limits on a request's head.
+const HEAD: HeadLimits = HeadLimits { line: 8 * 1024, size: 32 * 1024, fields: 100 };
 
 /// A whole request.
 #[derive(Debug)]
@@ -62,10 +68,12 @@ impl SimpleResponse {
 /// runtime.
 pub async fn serve_simple(
     listener: TcpListener,
+    clock: Arc<dyn Clock>,
     answer: impl Fn(SimpleRequest) -> SimpleResponse + 'static,
 ) {
     let answer = Rc::new(answer);
     let tasks = Tasks::default();
+    let timers = Timers::start(clock, &Tasks::default());
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -74,39 +82,69 @@ pub async fn serve_simple(
         if tasks.count() >= CONNECTIONS_LIMIT {
             continue;
         }
+        let _ = stream.set_nodelay(true);
+        let begun = Begun { before: Bytes::new(), stream: Stream::Plain(stream) };
+        let deadlines = Deadlines { idle: PATIENCE, head: Some(PATIENCE), write: PATIENCE };
+        let timers = timers.clone();
+        let serving = h1::Serving1 { timers, deadlines, limits: HEAD, curfew: None };
         let answer = Rc::clone(&answer);
-        let service = service_fn(move |request| {
-            let answer = Rc::clone(&answer);
-            async move { Ok::<_, Infallible>(respond(&*answer, request).await) }
-        });
         tasks.spawn(async move {
-            let _ = stream.set_nodelay(true);
-            // A broken connection to a probe concerns nobody.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIME)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let exchange = |wire| respond(&*answer, wire);
+            h1::serve(begun, serving, exchange, refused).await;
         });
     }
 }
 
 async fn respond(
     answer: &impl Fn(SimpleRequest) -> SimpleResponse,
-    request: hyper::Request<hyper::body::Incoming>,
-) -> http::Response<Full<Bytes>> {
-    let (parts, body) = request.into_parts();
-    let response = match Limited::new(body, BODY_LIMIT).collect().await {
+    wire: WireRequest,
+) -> WireResponse<Body> {
+    rendered(match Limited::new(wire.body, BODY_LIMIT).collect().await {
         Ok(body) => answer(SimpleRequest {
-            method: parts.method,
-            path: parts.uri.path().to_owned(),
-            headers: parts.headers,
+            method: wire.method,
+            path: wire.uri.path().to_owned(),
+            headers: wire.headers,
             body: body.to_bytes(),
         }),
         Err(_) => SimpleResponse::text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n"),
-    };
-    let mut out = http::Response::new(Full::new(response.body));
-    *out.status_mut() = response.status;
-    out.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(response.content_type));
-    out
+    })
+}
+
+fn refused(refusal: Unparsed) -> WireResponse<Body> {
+    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
+    rendered(SimpleResponse::text(status, format!("{}\n", refusal.public)))
+}
+
+fn rendered(response: SimpleResponse) -> WireResponse<Body> {
+    let content_type = HeaderValue::from_static(response.content_type);
+    WireResponse {
+        status: response.status,
+        headers: HeaderMap::from_iter([(CONTENT_TYPE, content_type)]),
+        length: None,
+        body: Body(Full::new(response.body)),
+    }
+}
+
+/// A whole body.
+struct Body(Full<Bytes>);
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = WireError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, WireError>>> {
+        let next = Pin::new(&mut self.0).poll_frame(cx);
+        next.map(|next| next.map(|frame| frame.map_err(|never| match never {})))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.0.size_hint()
+    }
 }

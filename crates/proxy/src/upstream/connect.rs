@@ -10,8 +10,8 @@ use tokio_rustls::TlsConnector;
 
 use super::EndpointState;
 use super::pool::PooledConnection;
-use crate::http::{ClientConnection, Side, WireError};
-use crate::worker::Tasks;
+use crate::http::{Stream, UpstreamConnection};
+use crate::timer::Timers;
 
 /// Why no connection could be made. In each case nothing of the request was sent.
 #[derive(Debug)]
@@ -37,12 +37,12 @@ impl ConnectFailure {
 pub(crate) async fn connect(
     state: &EndpointState,
     settings: &Upstream,
-    tasks: &Tasks,
+    timers: &Timers,
 ) -> Result<PooledConnection, ConnectFailure> {
     let stream = within(settings.connect_timeout, tcp(state)).await?;
     let _ = stream.set_nodelay(true);
-    let opened = match &state.tls {
-        None => ClientConnection::open(stream, tasks).await,
+    let stream = match &state.tls {
+        None => Stream::Plain(stream),
         Some(tls) => {
             let name = settings.tls.server_name.as_deref().unwrap_or(&state.endpoint.host);
             let name = ServerName::try_from(name.to_owned())
@@ -50,13 +50,10 @@ pub(crate) async fn connect(
             let connector = TlsConnector::from(std::sync::Arc::clone(&tls.config));
             let handshake = async { connector.connect(name, stream).await.map_err(tls_failure) };
             let stream = within(settings.connect_timeout, handshake).await?;
-            ClientConnection::open(stream, tasks).await
+            Stream::Tls(Box::new(stream.into()))
         }
     };
-    opened.map_err(|error: WireError| {
-        debug_assert_eq!(error.side, Side::Upstream);
-        ConnectFailure::Unreachable(error.reason)
-    })
+    Ok(UpstreamConnection::new(stream, timers))
 }
 
 async fn tcp(state: &EndpointState) -> Result<TcpStream, ConnectFailure> {

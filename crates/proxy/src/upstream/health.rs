@@ -7,14 +7,15 @@ use std::time::Duration;
 use demilune_core::path::Target;
 use demilune_core::snapshot::Health;
 use demilune_telemetry::{Level, Telemetry};
-use http::header::{HOST, USER_AGENT};
-use http::{HeaderValue, Request, Uri};
-use http_body_util::BodyExt;
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderValue, Method};
 use tokio::sync::watch;
 
 use super::connect::connect;
 use super::{EndpointState, Upload, UpstreamState};
+use crate::http::Sending;
 use crate::plane::Plane;
+use crate::timer::Timers;
 use crate::worker::Tasks;
 
 /// How often the set of endpoints is compared with the snapshot in force.
@@ -25,6 +26,7 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 /// Checks the endpoints of all upstreams in force, for ever. Runs on the caller's local runtime.
 pub async fn check_health(plane: Arc<Plane>) {
     let tasks = Tasks::default();
+    let timers = Timers::start(Arc::clone(plane.clock()), &tasks);
     let mut running: HashMap<u64, watch::Sender<bool>> = HashMap::new();
     let mut seen = None;
     loop {
@@ -45,9 +47,9 @@ pub async fn check_health(plane: Arc<Plane>) {
                 running.entry(id).or_insert_with(|| {
                     let (stop, stopped) = watch::channel(false);
                     let telemetry = Arc::clone(plane.telemetry());
-                    let streams = tasks.clone();
+                    let timers = timers.clone();
                     tasks.spawn(async move {
-                        let checker = Checker { upstream, endpoint, health, telemetry, streams };
+                        let checker = Checker { upstream, endpoint, health, telemetry, timers };
                         checker.run(stopped).await;
                     });
                     stop
@@ -64,7 +66,7 @@ struct Checker {
     endpoint: Arc<EndpointState>,
     health: Health,
     telemetry: Arc<Telemetry>,
-    streams: Tasks,
+    timers: Timers,
 }
 
 impl Checker {
@@ -121,17 +123,31 @@ impl Checker {
     /// One check, on a connection of its own: any 2xx is healthy.
     async fn check(&self) -> Result<(), String> {
         let settings = &self.upstream.settings;
-        let connected = connect(&self.endpoint, settings, &self.streams).await;
+        let connected = connect(&self.endpoint, settings, &self.timers).await;
         let mut connection = connected.map_err(|failure| failure.reason().to_owned())?;
         let target = Target::parse(&self.health.path).map_err(|refusal| refusal.to_string())?;
-        let mut request = Request::new(Upload::Empty);
-        *request.uri_mut() = Uri::from(target.as_path_and_query().clone());
-        request.headers_mut().insert(HOST, self.endpoint.endpoint.authority.clone());
         let agent = HeaderValue::from_static("demilune-health");
-        request.headers_mut().insert(USER_AGENT, agent);
-        let reply = connection.send(request).await.map_err(|failure| failure.error.reason)?;
-        let body = http_body_util::Limited::new(reply.body, ANSWER_LIMIT);
-        body.collect().await.map_err(|_| "the answer broke off or is too large".to_owned())?;
+        let sending = Sending {
+            method: &Method::GET,
+            target: target.as_path_and_query(),
+            host: &self.endpoint.endpoint.authority,
+            headers: &HeaderMap::from_iter([(USER_AGENT, agent)]),
+            upgrade: None,
+            limit: self.health.timeout,
+        };
+        let reply = connection.send(sending, Upload::Empty).await;
+        let reply = reply.map_err(|failure| match failure.error {
+            Some(error) => error.reason,
+            None => "the check's deadline passed".to_owned(),
+        })?;
+        let mut read = 0;
+        let idle = self.health.timeout;
+        while let Some(data) = std::future::poll_fn(|cx| connection.poll_data(cx, idle)).await {
+            read += data.map_err(|error| error.reason)?.len();
+            if read > ANSWER_LIMIT {
+                return Err("the answer is too large".to_owned());
+            }
+        }
         if reply.status.is_success() {
             Ok(())
         } else {

@@ -7,9 +7,9 @@ use hashbrown::{HashMap, HashSet};
 
 use super::{UnderWay, Upload};
 use crate::generation::Generation;
-use crate::http::ClientConnection;
+use crate::http::{Begun, UpstreamConnection};
 
-pub(crate) type PooledConnection = ClientConnection<Upload>;
+pub(crate) type PooledConnection = UpstreamConnection<Upload>;
 
 /// Idle connections by endpoint.
 #[derive(Clone, Default)]
@@ -17,20 +17,23 @@ pub(crate) struct Pool(Rc<RefCell<Idle>>);
 
 #[derive(Default)]
 struct Idle {
-    connections: HashMap<u64, Vec<PooledConnection>>,
+    connections: HashMap<u64, Vec<Box<PooledConnection>>>,
     /// The endpoints in force; before the first reload, all of them are.
     known: Option<HashSet<u64>>,
 }
 
 impl Pool {
     /// An idle connection that is ready for a request; the one used last, since the upstream is
-    /// the least likely to have closed it.
-    pub(crate) fn take(&self, endpoint: u64) -> Option<PooledConnection> {
+    /// the least likely to have closed it. What came unasked on others closes them.
+    pub(crate) fn take(&self, endpoint: u64) -> Option<Box<PooledConnection>> {
         let mut all = self.0.borrow_mut();
         let idle = all.connections.get_mut(&endpoint)?;
-        idle.retain(|connection| !connection.is_closed());
-        let ready = idle.iter().rposition(PooledConnection::is_ready)?;
-        Some(idle.swap_remove(ready))
+        while let Some(mut connection) = idle.pop() {
+            if connection.is_silent() {
+                return Some(connection);
+            }
+        }
+        None
     }
 
     /// Forgets the connections to endpoints that are in no upstream any more, and takes none back.
@@ -42,21 +45,31 @@ impl Pool {
         all.known = Some(known);
     }
 
+    /// Drops the idle connections that the upstream has closed, or on which it spoke unasked.
+    pub(crate) fn prune(&self) {
+        for idle in self.0.borrow_mut().connections.values_mut() {
+            idle.retain_mut(|connection| connection.is_silent());
+        }
+    }
+
     /// Drops all idle connections to an endpoint: one of them turned out to be dead.
     pub(crate) fn forget(&self, endpoint: u64) {
         self.0.borrow_mut().connections.remove(&endpoint);
     }
 
-    fn put(&self, endpoint: u64, connection: PooledConnection, limit: usize) {
+    fn put(&self, endpoint: u64, connection: Box<PooledConnection>, limit: usize) {
+        if !connection.is_reusable() {
+            return;
+        }
         let mut all = self.0.borrow_mut();
         if all.known.as_ref().is_some_and(|known| !known.contains(&endpoint)) {
             return;
         }
         let idle = all.connections.entry(endpoint).or_default();
         if idle.len() >= limit {
-            idle.retain(|connection| !connection.is_closed());
+            idle.retain_mut(|connection| connection.is_silent());
         }
-        if idle.len() < limit && !connection.is_closed() {
+        if idle.len() < limit {
             idle.push(connection);
         }
     }
@@ -65,14 +78,19 @@ impl Pool {
 /// A connection in use. It goes back to the pool only when its answer was read to the end;
 /// otherwise it is closed, since what it would bring next is nobody's.
 pub(crate) struct Lease {
-    pub(crate) connection: PooledConnection,
+    pub(crate) connection: Box<PooledConnection>,
     pub(crate) pool: Pool,
     pub(crate) endpoint: u64,
     pub(crate) limit: usize,
-    pub(crate) _under_way: UnderWay,
+    pub(crate) under_way: UnderWay,
 }
 
 impl Lease {
+    /// The connection, for the protocol it was switched to; still counted.
+    pub(crate) fn into_begun(self) -> (Begun, UnderWay) {
+        (self.connection.into_begun(), self.under_way)
+    }
+
     /// The answer was read to its end.
     pub(crate) fn release(self) {
         self.pool.put(self.endpoint, self.connection, self.limit);

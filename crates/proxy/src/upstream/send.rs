@@ -1,8 +1,6 @@
 //! Sending a request: attempts, deadlines, and what their failures mean to the client.
 
-use std::cell::Cell;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,16 +8,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use demilune_core::snapshot::HostHeader;
 use demilune_core::{Denial, Outgoing};
-use http::header::{CONNECTION, HOST, UPGRADE};
-use http::{HeaderValue, Request, StatusCode, Uri};
+use http::{HeaderValue, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 
 use super::connect::{ConnectFailure, connect};
 use super::{EndpointState, Lease, UpstreamState};
 use crate::exchange::{MeteredBody, Refusal};
-use crate::http::{Reply, SendFailure, WireError};
+use crate::http::{Reply, SendFailure, Sending, WireError};
 use crate::worker::Worker;
+
+static WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
 /// The body of a request on its way to the upstream.
 pub(crate) enum Upload {
@@ -84,8 +83,6 @@ pub(crate) struct Errand<'a> {
     /// The client's authority, for upstreams that want it.
     pub(crate) host: &'a str,
     pub(crate) websocket: bool,
-    /// When the upload last made progress; the response deadline counts from there.
-    pub(crate) progress: Rc<Cell<Duration>>,
     /// Why the upload broke off, where it did: a refusal of the client's body.
     pub(crate) refusal: Refusal,
 }
@@ -106,8 +103,11 @@ pub(crate) async fn send(
 ) -> Result<Sent, Failure> {
     let settings = &errand.upstream.settings;
     let repeatable = matches!(upload, Upload::Empty) && outgoing.method.is_idempotent();
-    let mut spare = repeatable.then(|| outgoing.clone());
-    let mut request = Some(request(outgoing, upload, &errand));
+    let host = match settings.host {
+        HostHeader::Endpoint => None,
+        HostHeader::Client => HeaderValue::from_str(errand.host).ok(),
+    };
+    let mut upload = Some(upload);
     let mut tried: SmallVec<[u64; 4]> = SmallVec::new();
     let mut last = None;
     while attempts.count <= settings.retries
@@ -121,8 +121,8 @@ pub(crate) async fn send(
             let was_kept = kept.is_some();
             let connection = match kept.take() {
                 Some(connection) => connection,
-                None => match connect(endpoint, settings, &errand.worker.background).await {
-                    Ok(connection) => connection,
+                None => match connect(endpoint, settings, &errand.worker.timers).await {
+                    Ok(connection) => Box::new(connection),
                     Err(failure) => {
                         last = Some(failure);
                         break;
@@ -134,92 +134,43 @@ pub(crate) async fn send(
                 pool: errand.worker.pool.clone(),
                 endpoint: endpoint.id,
                 limit: settings.idle_connections,
-                _under_way: endpoint.begin(),
+                under_way: endpoint.begin(),
             };
-            let Some(mut message) = request.take() else { break };
-            address(&mut message, endpoint, settings, errand.host);
+            let Some(body) = upload.take() else { break };
+            let sending = Sending {
+                method: &outgoing.method,
+                target: outgoing.target.as_path_and_query(),
+                host: host.as_ref().unwrap_or(&endpoint.endpoint.authority),
+                headers: &outgoing.headers,
+                upgrade: errand.websocket.then_some(&WEBSOCKET),
+                limit: settings.response_timeout,
+            };
             let began = errand.worker.clock().monotonic();
-            errand.progress.set(began);
-            let result = respond(&errand, &mut lease, message).await;
+            let result = lease.connection.send(sending, body).await;
             attempts.head_after = errand.worker.clock().monotonic().saturating_sub(began);
             match result {
-                Ok(Ok(reply)) => return Ok(Sent { reply, lease }),
-                Ok(Err(failure)) if was_kept => {
+                Ok(reply) => return Ok(Sent { reply, lease }),
+                Err(failure) => {
                     let SendFailure { unsent, error } = *failure;
-                    let again = || {
-                        let outgoing = spare.take()?;
-                        Some(self::request(outgoing, Upload::Empty, &errand))
-                    };
-                    request = unsent.or_else(again);
-                    if request.is_none() {
+                    let Some(error) = error else { return Err(late()) };
+                    upload = unsent.or_else(|| repeatable.then_some(Upload::Empty));
+                    if !was_kept || error.code.is_some() || upload.is_none() {
                         return Err(broken(&errand, &error));
                     }
                     // The others of its age are likely dead too.
                     errand.worker.pool.forget(endpoint.id);
                 }
-                Ok(Err(failure)) => return Err(broken(&errand, &failure.error)),
-                Err(late) => return Err(late),
             }
         }
     }
     Err(("upstream", Box::new(unreachable(last, errand.upstream.is_full()))))
 }
 
-/// The request for the wire, but for what depends on the endpoint.
-fn request(outgoing: Outgoing, upload: Upload, errand: &Errand<'_>) -> Request<Upload> {
-    let mut request = Request::new(upload);
-    *request.method_mut() = outgoing.method;
-    *request.uri_mut() = Uri::from(outgoing.target.as_path_and_query().clone());
-    *request.headers_mut() = outgoing.headers;
-    if errand.websocket {
-        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
-    }
-    request
-}
-
-fn address(
-    request: &mut Request<Upload>,
-    endpoint: &EndpointState,
-    settings: &demilune_core::snapshot::Upstream,
-    host: &str,
-) {
-    let value = match settings.host {
-        HostHeader::Endpoint => Some(endpoint.endpoint.authority.clone()),
-        HostHeader::Client => HeaderValue::from_str(host).ok(),
-    };
-    if let Some(value) = value {
-        request.headers_mut().insert(HOST, value);
-    }
-}
-
-/// Waits for the head of the answer; `Err` where its deadline passed.
-async fn respond(
-    errand: &Errand<'_>,
-    lease: &mut Lease,
-    request: Request<Upload>,
-) -> Result<Result<Reply, Box<SendFailure<Upload>>>, Failure> {
-    let limit = errand.upstream.settings.response_timeout;
-    let sending = lease.connection.send(request);
-    let mut sending = std::pin::pin!(sending);
-    let mut left = limit;
-    loop {
-        match tokio::time::timeout(left, sending.as_mut()).await {
-            Ok(result) => return Ok(result),
-            Err(_) => {
-                // Counted from the last byte uploaded: a long upload is not a slow answer.
-                let waited =
-                    errand.worker.clock().monotonic().saturating_sub(errand.progress.get());
-                left = limit.saturating_sub(waited);
-                if left.is_zero() {
-                    let public = "the upstream did not answer in time";
-                    let status = StatusCode::GATEWAY_TIMEOUT;
-                    let denial = Denial::new(status, "upstream.response_timeout", public);
-                    return Err(("upstream", Box::new(denial)));
-                }
-            }
-        }
-    }
+/// The answer's deadline passed.
+fn late() -> Failure {
+    let public = "the upstream did not answer in time";
+    let status = StatusCode::GATEWAY_TIMEOUT;
+    ("upstream", Box::new(Denial::new(status, "upstream.response_timeout", public)))
 }
 
 /// The exchange broke off after a connection was made: by the client's body, or by the upstream.
@@ -227,8 +178,11 @@ fn broken(errand: &Errand<'_>, error: &WireError) -> Failure {
     if let Some(refusal) = errand.refusal.borrow_mut().take() {
         return refusal;
     }
-    let public = "the upstream broke the exchange off";
-    let denial = Denial::new(StatusCode::BAD_GATEWAY, "upstream.broken", public);
+    let (code, public) = match error.code {
+        Some(code) => (code, "the upstream's answer was not understood"),
+        None => ("upstream.broken", "the upstream broke the exchange off"),
+    };
+    let denial = Denial::new(StatusCode::BAD_GATEWAY, code, public);
     ("upstream", Box::new(denial.log(error.reason.clone())))
 }
 

@@ -1,0 +1,258 @@
+//! Requests of one client's connection, one after the other.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use demilune_wire::{Framing, HeadLimits, Persistence, write_response};
+use http::{HeaderValue, Method, StatusCode, Version};
+use http_body::Body;
+use tokio::sync::oneshot;
+
+use super::inbound::{Heard, Inbound};
+use crate::curfew::CurfewGuard;
+use crate::http::stream::Begun;
+use crate::http::{
+    Deadlines, RequestBody, Unparsed, Upgrading, WireError, WireRequest, WireResponse,
+};
+use crate::timer::Timers;
+
+/// The one protocol that connections are switched to.
+static WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+
+/// What a connection needs besides its bytes.
+pub(crate) struct Serving1 {
+    pub(crate) timers: Timers,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) limits: HeadLimits,
+    /// Called when no further request may begin.
+    pub(crate) curfew: Option<CurfewGuard>,
+}
+
+/// A request's body, on the connection that it comes on.
+pub(crate) struct IncomingBody(Rc<RefCell<Inbound>>);
+
+impl IncomingBody {
+    pub(crate) fn poll_data(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, WireError>>> {
+        self.0.borrow_mut().poll_body(cx)
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.borrow().is_bodiless()
+    }
+
+    /// How many bytes are still to come, where that is known.
+    pub(crate) fn left(&self) -> Option<u64> {
+        self.0.borrow().body_left()
+    }
+}
+
+/// Serves one connection to its end. `exchange` answers each request; `refused` gives the answer
+/// to what is no request, and writes it down.
+pub(crate) async fn serve<F, R, B>(
+    begun: Begun,
+    serving: Serving1,
+    exchange: F,
+    refused: impl Fn(Unparsed) -> WireResponse<B>,
+) where
+    F: Fn(WireRequest) -> R,
+    R: Future<Output = WireResponse<B>>,
+    B: Body<Data = Bytes, Error = WireError> + Unpin,
+{
+    let Serving1 { timers, deadlines, limits, curfew } = serving;
+    let inbound = Inbound::new(begun, timers.timer(), deadlines);
+    let inbound = Rc::new(RefCell::new(inbound));
+    let called = |cx: &Context<'_>| curfew.as_ref().is_some_and(|c| c.curfew().is_called(cx));
+    let mut served = false;
+    let linger = loop {
+        let heard = std::future::poll_fn(|cx| {
+            inbound.borrow_mut().poll_head(cx, &limits, (called(cx), !served))
+        });
+        let head = match heard.await {
+            Heard::Request(head) => head,
+            Heard::End => break false,
+            Heard::Refused(refusal) => {
+                let response = refused(refusal);
+                if refusal.status == 0 {
+                    break false;
+                }
+                let (method, version) = (Method::GET, Version::HTTP_11);
+                let answer = Answer { response, method, version, persistent: false };
+                answer.transmit(&inbound, &timers).await;
+                break true;
+            }
+        };
+        served = true;
+        let (upgraded, upgrade) = if head.headers.contains_key(http::header::UPGRADE) {
+            let (upgraded, upgrade) = oneshot::channel();
+            (Some(upgraded), Some(Upgrading(upgrade)))
+        } else {
+            (None, None)
+        };
+        let bodiless = inbound.borrow().is_bodiless();
+        let content_length = inbound.borrow().body_left();
+        let body = if bodiless {
+            RequestBody::Empty
+        } else {
+            RequestBody::Http1(IncomingBody(Rc::clone(&inbound)))
+        };
+        let (method, version, persistent) = (head.method.clone(), head.version, head.persistent);
+        let mut exchange = Box::pin(exchange(WireRequest {
+            method: head.method,
+            uri: head.target,
+            version: head.version,
+            headers: head.headers,
+            body,
+            content_length,
+            upgrade,
+        }));
+        let answered = std::future::poll_fn(|cx| {
+            if let Poll::Ready(response) = exchange.as_mut().poll(cx) {
+                return Poll::Ready(Some(response));
+            }
+            inbound.borrow_mut().poll_left(cx).map(|()| None)
+        });
+        let answered = answered.await;
+        drop(exchange);
+        let Some(response) = answered else { break false };
+        let switched = response.status == StatusCode::SWITCHING_PROTOCOLS;
+        let curfew = std::future::poll_fn(|cx| Poll::Ready(called(cx))).await;
+        let persistent = persistent && !curfew;
+        let answer = Answer { response, method, version, persistent };
+        match answer.transmit(&inbound, &timers).await {
+            After::Next => {}
+            After::Over => break true,
+            After::Gone => return,
+        }
+        if switched {
+            let Ok(inbound) = Rc::try_unwrap(inbound) else { return };
+            if let Some(upgraded) = upgraded {
+                // Where nobody waits for it any more, the connection ends.
+                let _ = upgraded.send(inbound.into_inner().into_begun());
+            }
+            return;
+        }
+    };
+    if let Ok(inbound) = Rc::try_unwrap(inbound) {
+        inbound.into_inner().close(linger).await;
+    }
+}
+
+/// What follows an answer.
+enum After {
+    /// Another request may.
+    Next,
+    /// Nothing: the connection is closed, with patience.
+    Over,
+    /// Nothing, and nobody is there to close it for; or it breaks off.
+    Gone,
+}
+
+/// An answer and what it depends on.
+struct Answer<B> {
+    response: WireResponse<B>,
+    method: Method,
+    version: Version,
+    /// Whether another request may follow as far as the client and the gateway are concerned.
+    persistent: bool,
+}
+
+impl<B> Answer<B>
+where
+    B: Body<Data = Bytes, Error = WireError> + Unpin,
+{
+    /// Writes it all.
+    async fn transmit(self, inbound: &Rc<RefCell<Inbound>>, timers: &Timers) -> After {
+        let Self { response, method, version, persistent } = self;
+        let WireResponse { status, headers, length, mut body } = response;
+        let switched = status == StatusCode::SWITCHING_PROTOCOLS;
+        let bodiless = method == Method::HEAD
+            || status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let length = length.or_else(|| (!bodiless).then(|| body.size_hint().exact()).flatten());
+        let framing = match length {
+            _ if switched || status == StatusCode::NO_CONTENT => Framing::None,
+            Some(length) => Framing::Length(length),
+            None if bodiless => Framing::None,
+            None if version == Version::HTTP_11 => Framing::Chunked,
+            None => Framing::UntilClose,
+        };
+        // Where somebody still reads the request's body, it may yet be read to its end.
+        let uploading = Rc::strong_count(inbound) > 1;
+        let (chunked, until_close, keeps) = {
+            let mut inbound = inbound.borrow_mut();
+            inbound.answering();
+            let until_close = matches!(framing, Framing::UntilClose);
+            let keeps = switched
+                || (persistent
+                    && !until_close
+                    && !inbound.has_ended()
+                    && (uploading || inbound.is_body_over()));
+            let persistence = match (keeps, version) {
+                (false, _) => Persistence::Close,
+                (true, Version::HTTP_10) => Persistence::SayKeepAlive,
+                (true, _) => Persistence::KeepAlive,
+            };
+            let chunked = matches!(framing, Framing::Chunked);
+            let upgrade = switched.then_some(&WEBSOCKET);
+            timers.with_date(|date| {
+                let out = &mut inbound.outbox.head;
+                write_response(out, version, status, &headers, framing, persistence, date, upgrade);
+            });
+            (chunked, until_close, keeps)
+        };
+        drop(headers);
+        let mut ended = bodiless || body.is_end_stream();
+        let mut broken = false;
+        if ended && chunked {
+            inbound.borrow_mut().outbox.put_last_chunk();
+        }
+        let written = std::future::poll_fn(|cx| {
+            loop {
+                let mut waits = false;
+                while !ended && !broken && inbound.borrow().outbox.takes() {
+                    // The connection is not borrowed while the body is asked: it may read it.
+                    match Pin::new(&mut body).poll_frame(cx) {
+                        Poll::Pending => {
+                            waits = true;
+                            break;
+                        }
+                        Poll::Ready(Some(Ok(frame))) => {
+                            let data = frame.into_data().unwrap_or_default();
+                            inbound.borrow_mut().outbox.put(data, chunked);
+                            ended = body.is_end_stream();
+                        }
+                        Poll::Ready(Some(Err(_))) => broken = true,
+                        Poll::Ready(None) => ended = true,
+                    }
+                    if ended && chunked {
+                        inbound.borrow_mut().outbox.put_last_chunk();
+                    }
+                }
+                ready!(inbound.borrow_mut().poll_write(cx))?;
+                if ended || broken {
+                    return Poll::Ready(Ok::<_, std::io::Error>(()));
+                }
+                if waits {
+                    return Poll::Pending;
+                }
+            }
+        });
+        let written = written.await;
+        drop(body);
+        let mut inbound = inbound.borrow_mut();
+        if broken && until_close {
+            inbound.reset_when_dropped();
+        }
+        match written {
+            Ok(()) if !broken && keeps && (switched || inbound.is_body_over()) => After::Next,
+            Ok(()) if !broken => After::Over,
+            _ => After::Gone,
+        }
+    }
+}
