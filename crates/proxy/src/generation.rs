@@ -9,7 +9,7 @@ use demilune_core::snapshot::Listener;
 use demilune_core::{Moment, Snapshot};
 use hashbrown::HashMap;
 
-use crate::tls::ServerTls;
+use crate::tls::{ServerTls, Validity};
 use crate::upstream::UpstreamState;
 
 /// What the data plane cannot use.
@@ -28,6 +28,8 @@ pub(crate) struct Generation {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) listeners: HashMap<Arc<str>, Serving>,
     pub(crate) upstreams: HashMap<Arc<str>, Arc<UpstreamState>>,
+    /// When the certificates of each listener are good.
+    validity: Vec<(Arc<str>, Validity)>,
     /// What works, but somebody should look at.
     pub(crate) warnings: Vec<Problem>,
 }
@@ -78,10 +80,7 @@ impl Generation {
     /// When each certificate ends: its listener, its place in the document, and the second since
     /// the UNIX epoch.
     pub(crate) fn expiries(&self) -> impl Iterator<Item = (&str, &str, i64)> {
-        let tls = self.listeners.iter().filter_map(|(name, it)| Some((name, it.tls.as_ref()?)));
-        tls.flat_map(|(name, tls)| {
-            tls.validity.iter().map(|it| (&**name, &*it.place, it.not_after))
-        })
+        self.validity.iter().map(|(name, it)| (&**name, &*it.place, it.not_after))
     }
 
     /// Makes `snapshot` ready, of which certificates should be good at `now`; upstreams that did
@@ -93,13 +92,17 @@ impl Generation {
     ) -> Result<Self, Vec<Problem>> {
         let now = i64::try_from(now.wall.as_secs()).unwrap_or(i64::MAX);
         let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+        let mut validity = Vec::new();
         let mut listeners = HashMap::new();
         for listener in &snapshot.listeners {
             let tls = match &listener.tls {
                 None => None,
                 Some(tls) => match ServerTls::new(tls, now) {
-                    Ok(tls) => {
-                        warnings.extend_from_slice(&tls.warnings);
+                    Ok((tls, shown)) => {
+                        warnings.extend(shown.warnings);
+                        let name = &listener.name;
+                        let all = shown.validity.into_iter();
+                        validity.extend(all.map(|it| (Arc::clone(name), it)));
                         Some(tls)
                     }
                     Err(found) => {
@@ -128,7 +131,7 @@ impl Generation {
             }
         }
         if problems.is_empty() {
-            Ok(Self { snapshot, listeners, upstreams, warnings })
+            Ok(Self { snapshot, listeners, upstreams, validity, warnings })
         } else {
             Err(problems)
         }

@@ -11,6 +11,7 @@ pub(crate) mod warm;
 pub(crate) use client::ClientTls;
 pub(crate) use client_certificates::facts;
 pub(crate) use server::ServerTls;
+pub(crate) use validity::Validity;
 
 use std::sync::Arc;
 

@@ -22,8 +22,13 @@ use crate::generation::Problem;
 pub(crate) struct ServerTls {
     pub(crate) config: Arc<ServerConfig>,
     names: Arc<ByName>,
+}
+
+/// What loading has shown.
+#[derive(Debug, Default)]
+pub(crate) struct Shown {
     /// When each certificate is good.
-    pub(crate) validity: Arc<[Validity]>,
+    pub(crate) validity: Vec<Validity>,
     /// What works, but somebody should look at.
     pub(crate) warnings: Vec<Problem>,
 }
@@ -33,16 +38,16 @@ impl ServerTls {
     ///
     /// # Errors
     /// Every one that cannot be used.
-    pub(crate) fn new(settings: &ListenerTls, now: i64) -> Result<Self, Vec<Problem>> {
+    pub(crate) fn new(settings: &ListenerTls, now: i64) -> Result<(Self, Shown), Vec<Problem>> {
         let provider = offered(settings);
-        let (mut names, mut validity) = (ByName::default(), Vec::new());
-        let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+        let (mut names, mut shown) = (ByName::default(), Shown::default());
+        let mut problems = Vec::new();
         for files in &settings.certificates {
             match names.load(files, &provider) {
                 Ok(leaf) => match Validity::of(&leaf, files.place.clone()) {
                     Ok(found) => {
-                        warnings.extend(found.warning(now));
-                        validity.push(found);
+                        shown.warnings.extend(found.warning(now));
+                        shown.validity.push(found);
                     }
                     Err(reason) => problems.push(certificate_problem(&files.place, reason)),
                 },
@@ -54,7 +59,7 @@ impl ServerTls {
             Some(client) => match client_certificates::verifier(client, &provider) {
                 Ok(verifier) => {
                     let lists = client.revocation.iter().enumerate();
-                    warnings.extend(lists.filter_map(|(i, list)| {
+                    shown.warnings.extend(lists.filter_map(|(i, list)| {
                         list_expired(list, format!("{}.revocation[{i}]", client.place), now)
                     }));
                     verifier
@@ -78,10 +83,7 @@ impl ServerTls {
             })
             .and_then(|config| finished(config, resumes));
         match config {
-            Ok(config) => {
-                let (config, validity) = (Arc::new(config), validity.into());
-                Ok(Self { config, names, validity, warnings })
-            }
+            Ok(config) => Ok((Self { config: Arc::new(config), names }, shown)),
             Err(error) => {
                 let (place, reason) = (settings.place.clone(), error.to_string());
                 Err(vec![Problem { place, code: "tls.settings", reason }])

@@ -61,7 +61,8 @@ mod tests {
             place: place.clone(),
         };
         let group = |settings: &ListenerTls| {
-            let tls = ServerTls::new(settings, 0).map_err(|found| format!("{found:?}")).unwrap();
+            let (tls, _) =
+                ServerTls::new(settings, 0).map_err(|found| format!("{found:?}")).unwrap();
             up(&tls.config)
         };
         assert_eq!(group(&settings), Some(NamedGroup::X25519MLKEM768));
