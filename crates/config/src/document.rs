@@ -217,10 +217,14 @@ impl Document {
             SecretSource::Env(_) => None,
         });
         let listeners = self.model.listeners.values().filter_map(|listener| listener.tls.as_ref());
-        let certificates = listeners.flat_map(|tls| &tls.certificates);
-        let pairs = certificates.flat_map(|files| [&files.chain, &files.key]);
+        let certificates = listeners.clone().flat_map(|tls| &tls.certificates);
+        let pairs = certificates
+            .flat_map(|files| [&files.chain, &files.key].into_iter().chain(&files.ocsp));
+        let clients = listeners.filter_map(|tls| tls.client_certificates.as_ref());
+        let clients = clients.flat_map(|it| it.revocation.iter().chain([&it.authorities]));
         let upstreams = self.model.upstreams.values().filter_map(|upstream| upstream.tls.as_ref());
         let authorities = upstreams.filter_map(|tls| tls.authorities.as_ref());
-        secrets.chain(pairs).chain(authorities).map(|path| self.resolve(path)).collect()
+        let all = secrets.chain(pairs).chain(clients).chain(authorities);
+        all.map(|path| self.resolve(path)).collect()
     }
 }

@@ -23,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::cli::RunArgs;
-use crate::exit;
+use crate::{exit, open_files};
 
 /// How often the document's files are looked at. A change is believed when two looks agree.
 const LOOK: Duration = Duration::from_millis(400);
@@ -62,6 +62,7 @@ pub(crate) fn run_with(
     warn(&telemetry, &document, &warnings);
     telemetry.watch_counter_evictions(move || counters.evictions());
     telemetry.watch_compute_panics(move || compute.panics());
+    open_files::warn_of(open_files::raise(), &snapshot, &telemetry);
     let settings = PlaneSettings {
         workers: workers.unwrap_or(cores),
         clock,

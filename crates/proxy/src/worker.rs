@@ -6,7 +6,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -16,7 +15,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::curfew::Curfews;
 use crate::generation::{Generation, Held};
-use crate::listener::accept;
+use crate::listener::{Admission, accept};
 use crate::pressure::{Load, Pressure};
 use crate::timer::Timers;
 use crate::upstream::Pool;
@@ -30,16 +29,16 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) telemetry: Arc<Telemetry>,
     /// Open connections by listener, over all workers.
-    pub(crate) connections: std::sync::Mutex<HashMap<Arc<str>, Arc<AtomicUsize>>>,
+    pub(crate) admissions: std::sync::Mutex<HashMap<Arc<str>, Arc<Admission>>>,
     pub(crate) pressure: Pressure,
     /// How many workers there are.
     pub(crate) workers: usize,
 }
 
 impl Shared {
-    /// The count of open connections of a listener.
-    pub(crate) fn connections_of(&self, listener: &Arc<str>) -> Arc<AtomicUsize> {
-        let mut all = match self.connections.lock() {
+    /// The counts of connections of a listener.
+    pub(crate) fn admission_of(&self, listener: &Arc<str>) -> Arc<Admission> {
+        let mut all = match self.admissions.lock() {
             Ok(all) => all,
             Err(poisoned) => poisoned.into_inner(),
         };

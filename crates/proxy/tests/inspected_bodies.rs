@@ -89,6 +89,8 @@ fn snapshot(origin: SocketAddr, looks: &Arc<Looks>) -> Snapshot {
     let second = Duration::from_secs(5);
     let limits = ClientLimits {
         connections: 10,
+        connections_per_address: 10,
+        handshakes: 10,
         handshake: second,
         head: second,
         body_idle: second,
@@ -102,6 +104,9 @@ fn snapshot(origin: SocketAddr, looks: &Arc<Looks>) -> Snapshot {
         name: "l".into(),
         address: "127.0.0.1:0".parse().unwrap(),
         tls: None,
+        proxy_protocol: None,
+        trusted_proxies: None,
+        redirects: false,
         routes: RouteIndex::build(&routes).0,
         limits,
     };

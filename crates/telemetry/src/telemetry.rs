@@ -8,8 +8,8 @@ use demilune_core::time::Clock;
 
 use crate::log::{self, Level};
 use crate::metrics::{
-    EndpointLabels, ListenerLabels, Metrics, OverloadLabels, RefusedLabels, ReloadLabels,
-    VersionLabels,
+    CertificateLabels, EndpointLabels, ListenerLabels, Metrics, OverloadLabels, RefusedLabels,
+    ReloadLabels, VersionLabels,
 };
 use crate::recorder::Recorder;
 use crate::stamp::Stamp;
@@ -84,6 +84,19 @@ impl Telemetry {
     /// A TLS handshake failed or took too long.
     pub fn tls_handshake_failed(&self, listener: &str) {
         self.metrics.tls_handshake_failures.get_or_create(&of(listener)).inc();
+    }
+
+    /// When the certificates in force end: listener, place in the document, and the second since
+    /// the UNIX epoch. Forgets those of before.
+    pub fn set_certificate_expiries<'a>(
+        &self,
+        all: impl IntoIterator<Item = (&'a str, &'a str, i64)>,
+    ) {
+        self.metrics.certificate_expiries.retain(|_| false);
+        for (listener, place, second) in all {
+            let labels = CertificateLabels { listener: listener.into(), place: place.into() };
+            self.metrics.certificate_expiries.set(labels, second);
+        }
     }
 
     /// An exchange panicked: counts it, and tells the operator which.

@@ -5,7 +5,11 @@ mod listener;
 mod route;
 mod upstream;
 
-pub use listener::{CertificateConfig, ClientLimitsConfig, ListenerConfig, ListenerTlsConfig};
+pub use listener::{
+    CertificateConfig, CipherSuiteConfig, ClientCertificatesConfig, ClientCertificatesMode,
+    ClientLimitsConfig, ForwardedHeaderConfig, ListenerConfig, ListenerTlsConfig,
+    ProxyProtocolConfig, RedirectConfig, TlsVersionConfig, TrustedProxiesConfig,
+};
 pub use route::{Authenticate, MatchConfig, RouteConfig};
 pub use upstream::{
     BalanceConfig, EndpointUrl, HealthConfig, HostConfig, TimeoutsConfig, UpstreamConfig,

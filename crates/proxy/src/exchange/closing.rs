@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use demilune_core::record::{Attempt, End};
 use demilune_core::{
-    Denial, Ending, Exchange, Moment, Record, RequestHead, RequestId, Route, Stage, Trail,
-    pipeline, problem,
+    Denial, Downstream, Ending, Exchange, Moment, Record, RequestHead, RequestId, Route, Stage,
+    Trail, pipeline, problem,
 };
 use http::header::USER_AGENT;
 use http::{StatusCode, Version};
@@ -31,6 +31,8 @@ pub(crate) const PANICKED: &str = "gateway.panic";
 pub(crate) struct Closing {
     worker: Rc<Worker>,
     connection: Rc<Connection>,
+    /// Who the client is, where that is another than for the connection as a whole.
+    own: Option<Rc<Downstream>>,
     id: RequestId,
     started: Moment,
     admitted_after: Option<Duration>,
@@ -65,6 +67,7 @@ impl Closing {
         Box::new(Self {
             worker: Rc::clone(worker),
             connection: Rc::clone(connection),
+            own: None,
             id,
             started: worker.clock().now(),
             admitted_after: None,
@@ -102,6 +105,10 @@ impl Closing {
 
     pub(crate) fn understood(&mut self, head: &Rc<RequestHead>) {
         self.head = Some(Rc::clone(head));
+    }
+
+    pub(crate) fn came_from(&mut self, own: Option<&Rc<Downstream>>) {
+        self.own = own.map(Rc::clone);
     }
 
     pub(crate) fn routed(&mut self, route: &Arc<Route>, matched: bool) {
@@ -189,7 +196,7 @@ impl Drop for Closing {
             started: self.started,
             duration,
             admitted_after: self.admitted_after.unwrap_or(duration),
-            downstream: &self.connection.downstream,
+            downstream: self.own.as_deref().unwrap_or(&self.connection.downstream),
             version: version_name(self.version),
             method: head.map(|h| h.method.as_str()).or(unjudged.map(|u| &*u.method)).unwrap_or(""),
             host: head.map(|h| h.host.as_str()).or(unjudged.map(|u| &*u.host)).unwrap_or(""),

@@ -1,5 +1,6 @@
 //! One request, from its parsed head to the last byte of its answer.
 
+mod arrival;
 mod body;
 mod closing;
 mod decode;
@@ -37,6 +38,7 @@ use crate::listener::Counted;
 use crate::timer::Timer;
 use crate::upstream;
 use crate::worker::Worker;
+use arrival::{arrive, redirection};
 use closing::{Closing, PANICKED};
 use download::Download;
 use tunnel::Tunnel;
@@ -108,19 +110,22 @@ async fn answer(
         Ok(carried) => closing.carried(carried),
         Err(denial) => return early(closing, "gateway", &denial, bodiless),
     }
-    // A connection from before a reload that asks for TLS here must not go on without.
-    let secure = connection.downstream.tls.is_some();
     let serving = generation.serving(&connection.downstream.listener, connection.address);
-    let Some(serving) = serving.filter(|serving| serving.tls.is_some() == secure) else {
-        let public = "this address is no longer served";
-        let denial = Denial::new(StatusCode::SERVICE_UNAVAILABLE, "listener.gone", public);
-        return early(closing, "listener", &denial, bodiless);
+    let (serving, own) = match arrive(serving, &connection, &head) {
+        Ok(arrived) => arrived,
+        Err((by, denial)) => return early(closing, by, &denial, bodiless),
     };
+    closing.came_from(own.as_ref());
+    if serving.listener.redirects {
+        let head = redirection(&head);
+        closing.answered(head.status);
+        return finish_whole(head, Bytes::new(), closing, bodiless);
+    }
     let found = find_route(&serving.listener.routes, &head);
     let matched = found.is_some();
     let route = found.unwrap_or_else(|| Arc::clone(&generation.snapshot.unmatched));
     closing.routed(&route, matched);
-    let job = Job { generation, connection, head, route, matched };
+    let job = Job { generation, connection, own, head, route, matched };
     let deadline = job.connection.limits.request.map(|limit| {
         let timer = worker.timers.timer();
         timer.set(limit);
@@ -191,6 +196,8 @@ fn asks_for_websocket(head: &RequestHead) -> bool {
 struct Job {
     generation: Held,
     connection: Rc<Connection>,
+    /// Who the client is, where that is another than for the connection as a whole.
+    own: Option<Rc<Downstream>>,
     head: Rc<RequestHead>,
     route: Arc<Route>,
     /// Whether the route is one of the document's, and not the one for requests that none of them
@@ -215,7 +222,7 @@ impl Job {
         Request {
             id: closing.id(),
             now: closing.started(),
-            downstream: &self.connection.downstream,
+            downstream: self.own.as_deref().unwrap_or(&self.connection.downstream),
             head: &self.head,
             route: &self.route,
             identity: None,

@@ -67,3 +67,9 @@ pub(crate) struct OverloadLabels {
 pub(crate) struct VersionLabels {
     pub(crate) version: Box<str>,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+pub(crate) struct CertificateLabels {
+    pub(crate) listener: Box<str>,
+    pub(crate) place: Box<str>,
+}

@@ -22,7 +22,8 @@ use prometheus_client::registry::{Metric, Registry};
 pub(crate) use cells::{Cells, Written};
 use labels::{AttemptLabels, DecisionLabels, RequestLabels, RouteLabels, UpstreamLabels};
 pub(crate) use labels::{
-    EndpointLabels, ListenerLabels, OverloadLabels, RefusedLabels, ReloadLabels, VersionLabels,
+    CertificateLabels, EndpointLabels, ListenerLabels, OverloadLabels, RefusedLabels, ReloadLabels,
+    VersionLabels,
 };
 use sharded::{Count, Histogram, Sharded};
 use table::Table;
@@ -44,6 +45,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: Family<ListenerLabels, Gauge>,
     pub(crate) connections_refused: Family<RefusedLabels, Counter>,
     pub(crate) tls_handshake_failures: Family<ListenerLabels, Counter>,
+    pub(crate) certificate_expiries: Table<CertificateLabels>,
     pub(crate) config_version: Table<VersionLabels>,
     pub(crate) config_reloads: Family<ReloadLabels, Counter>,
     pub(crate) config_last_reload_successful: Gauge,
@@ -68,6 +70,7 @@ impl Metrics {
             connections: Family::default(),
             connections_refused: Family::default(),
             tls_handshake_failures: Family::default(),
+            certificate_expiries: Table::new(),
             config_version: Table::new(),
             config_reloads: Family::default(),
             config_last_reload_successful: Gauge::default(),
@@ -122,6 +125,11 @@ impl Metrics {
             "tls_handshake_failures",
             "TLS handshakes that failed or took too long",
             &self.tls_handshake_failures,
+        );
+        registry.add(
+            "tls_certificate_expiry_timestamp_seconds",
+            "When a certificate of a listener ends",
+            &self.certificate_expiries,
         );
         registry.add("config_version_info", "The document in force", &self.config_version);
         registry.add("config_reloads", "Documents loaded or refused", &self.config_reloads);
