@@ -8,7 +8,7 @@ mod metered;
 mod tunnel;
 
 pub(crate) use closing::unparsed;
-pub(crate) use decode::decode;
+pub(crate) use decode::{Decoder, Pulled, decode};
 pub(crate) use metered::{MeteredBody, Refusal};
 
 use std::net::SocketAddr;
