@@ -202,7 +202,8 @@ impl Job {
         let chain = &self.route.chain;
         let worker = Rc::clone(closing.worker());
         let request = self.request(closing);
-        closing.exchange_mut().admit(chain, request, worker.clock()).await?;
+        closing.exchange_mut().enter(chain, request, worker.clock()).await?;
+        closing.exchange_mut().admit(chain, request, None, worker.clock()).await?;
         if !self.matched {
             return Err(closing.refuse("route", Stage::Edge, pipeline::no_route()));
         }
