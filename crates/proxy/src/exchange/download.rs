@@ -9,6 +9,7 @@ use demilune_core::record::End;
 use http_body::{Body, Frame, SizeHint};
 
 use super::closing::Closing;
+use super::filtered::Filtered;
 use super::metered::IdleTimer;
 use crate::http::{ReplyBody, Side, WireError};
 use crate::upstream::Lease;
@@ -24,6 +25,8 @@ enum Source {
     Whole(Bytes),
     // Boxed: most answers that are not proxied are small, and this one is not.
     Upstream(Box<Streamed>),
+    /// The same under hooks.
+    Filtered(Box<Filtered>),
     /// It broke off.
     Broken(WireError),
 }
@@ -50,6 +53,11 @@ impl Download {
         Self { source: Source::Upstream(Box::new(streamed)), closing: None }
     }
 
+    /// What comes from the upstream, as hooks let it pass.
+    pub(crate) fn filtered(filtered: Filtered) -> Self {
+        Self { source: Source::Filtered(Box::new(filtered)), closing: None }
+    }
+
     /// Gives it the exchange to close.
     pub(crate) fn closing(mut self, closing: Box<Closing>) -> Self {
         self.closing = Some(closing);
@@ -61,7 +69,7 @@ impl Download {
     fn settle(&mut self) {
         let over = match &mut self.source {
             Source::Done => true,
-            Source::Whole(_) | Source::Broken(_) => false,
+            Source::Whole(_) | Source::Filtered(_) | Source::Broken(_) => false,
             Source::Upstream(streamed) if streamed.body.is_end_stream() => {
                 if let Some(lease) = streamed.lease.take() {
                     lease.release();
@@ -73,6 +81,14 @@ impl Download {
         if over {
             self.source = Source::Done;
             self.note(End::Complete);
+        }
+    }
+
+    /// Puts another source in place; what hooks decided about the one that was is written down.
+    fn replace(&mut self, source: Source) {
+        let before = std::mem::replace(&mut self.source, source);
+        if let (Source::Filtered(filtered), Some(closing)) = (before, &mut self.closing) {
+            filtered.close(closing);
         }
     }
 
@@ -96,6 +112,7 @@ impl Body for Download {
             Source::Done => None,
             Source::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Source::Broken(error) => Some(Err(error.clone())),
+            Source::Filtered(filtered) => ready!(filtered.poll(cx)).map(|r| r.map(Frame::data)),
             Source::Upstream(streamed) => {
                 let Streamed { body, timer, .. } = &mut **streamed;
                 match Pin::new(body).poll_frame(cx) {
@@ -111,11 +128,12 @@ impl Body for Download {
                 }
             }
         };
-        if let (Some(Err(error)), Source::Upstream(_)) = (&next, &this.source) {
+        let live = matches!(this.source, Source::Upstream(_) | Source::Filtered(_));
+        if let (Some(Err(error)), true) = (&next, live) {
             // The codec drops what it has not written when a body fails. It writes when a body
             // pends: so the client gets the head, and sees that what it gets is cut short. The
             // connection to the upstream goes already.
-            this.source = Source::Broken(error.clone());
+            this.replace(Source::Broken(error.clone()));
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -130,9 +148,10 @@ impl Body for Download {
                 }
                 this.settle();
             }
-            Some(Err(_)) => {
+            Some(Err(error)) => {
+                let end = if error.side == Side::Ours { End::Cut } else { End::UpstreamCut };
                 this.source = Source::Done;
-                this.note(End::UpstreamCut);
+                this.note(end);
             }
             None => {
                 if let Source::Upstream(streamed) = &mut this.source
@@ -141,7 +160,7 @@ impl Body for Download {
                     lease.release();
                 }
                 if !matches!(this.source, Source::Done) {
-                    this.source = Source::Done;
+                    this.replace(Source::Done);
                     this.note(End::Complete);
                 }
             }
@@ -160,7 +179,7 @@ impl Body for Download {
                 SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
             }
             Source::Upstream(streamed) => streamed.body.size_hint(),
-            Source::Broken(_) => SizeHint::default(),
+            Source::Filtered(_) | Source::Broken(_) => SizeHint::default(),
         }
     }
 }

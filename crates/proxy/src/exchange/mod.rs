@@ -1,9 +1,11 @@
 //! One request, from its parsed head to the last byte of its answer.
 
+mod answer_body;
 mod body;
 mod closing;
 mod decode;
 mod download;
+mod filtered;
 mod metered;
 mod tunnel;
 
@@ -175,7 +177,7 @@ struct Response {
 }
 
 enum Kind {
-    /// With the length that the upstream declared.
+    /// With its length, where that is known.
     Body(Download, Option<u64>),
     Tunnel(Tunnel),
 }
@@ -229,11 +231,15 @@ impl Job {
         remove_hop_by_hop(&mut head.headers);
         let exchange = closing.exchange_mut();
         exchange.inspect_response(chain, request, &head, worker.clock())?;
-        let (lease, idle) = (sent.lease, self.idle_timeout());
+        let (body, lease, idle) = (sent.reply.body, sent.lease, self.idle_timeout());
         let kind = if switched {
             Kind::Tunnel(Tunnel { client: upgrade, upstream: sent.reply.upgrade, lease, idle })
+        } else if let Some(need) = chain.response_body() {
+            let incoming = answer_body::Incoming { body, lease, idle, length };
+            let passed = answer_body::pass(self, closing, &mut head, incoming, need).await?;
+            Kind::Body(passed.0, passed.1)
         } else {
-            Kind::Body(Download::streamed(sent.reply.body, lease, idle), length)
+            Kind::Body(Download::streamed(body, lease, idle), length)
         };
         Ok(Response { head, kind })
     }
