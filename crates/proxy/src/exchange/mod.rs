@@ -5,6 +5,7 @@ mod body;
 mod closing;
 mod decode;
 mod download;
+mod endpoint;
 mod filtered;
 mod metered;
 mod tunnel;
@@ -39,6 +40,7 @@ use crate::hygiene::{Parts, judge};
 use crate::listener::Counted;
 use crate::upstream;
 use crate::worker::Worker;
+use body::Intake;
 use closing::{Closing, PANICKED};
 use download::Download;
 use tunnel::Tunnel;
@@ -205,7 +207,18 @@ impl Job {
         let worker = Rc::clone(closing.worker());
         let request = self.request(closing);
         closing.exchange_mut().enter(chain, request, worker.clock()).await?;
-        closing.exchange_mut().admit(chain, request, None, worker.clock()).await?;
+        if let Some(served) = chain.served() {
+            return Err(endpoint::serve(self, closing, served, body).await?);
+        }
+        let body = match chain.authenticator_body() {
+            None => Intake::Unread(body),
+            Some(limit) => {
+                let stage = Stage::Authenticate;
+                Intake::Whole(body::read(self, closing, body, limit, stage).await?)
+            }
+        };
+        let exchange = closing.exchange_mut();
+        exchange.admit(chain, request, body.whole(), worker.clock()).await?;
         if !self.matched {
             return Err(closing.refuse("route", Stage::Edge, pipeline::no_route()));
         }

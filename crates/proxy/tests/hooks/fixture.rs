@@ -89,6 +89,11 @@ impl Gateway {
         Self::routing(origin, routes, PATIENT)
     }
 
+    /// With these routes; neither side may be silent for longer than `idle`.
+    pub(crate) fn idling(origin: Origin, routes: Vec<Arc<Route>>, idle: Duration) -> Self {
+        Self::routing(origin, routes, idle)
+    }
+
     fn routing(origin: Origin, routes: Vec<Arc<Route>>, idle: Duration) -> Self {
         let (clock, log) = (Arc::new(SystemClock), Log::default());
         let telemetry = Telemetry::new(Box::new(log.clone()), Arc::clone(&clock) as _).unwrap();

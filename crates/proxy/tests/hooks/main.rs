@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test must stop it")]
 
+mod bodies_of_strangers;
+mod endpoints;
 mod fixture;
 mod policies;
 mod request_bodies;
