@@ -7,7 +7,8 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::rc::Rc;
 
 use bytes::{Buf, Bytes};
-use flate2::bufread::{GzDecoder, ZlibDecoder};
+
+use super::inflate::Inflate;
 
 /// A body may decode to at most so many times its size: what expands more is a bomb.
 const RATIO_LIMIT: u64 = 100;
@@ -197,17 +198,17 @@ struct Layer {
 }
 
 enum Coding {
-    Gzip(GzDecoder<Source>),
-    /// RFC 9110 section 8.4.1.2: the zlib format; a bare deflate stream is refused.
-    Deflate(ZlibDecoder<Source>),
+    /// gzip; or deflate, which is the zlib format (RFC 9110 section 8.4.1.2): a bare deflate stream
+    /// is refused.
+    Deflate(Box<Inflate<Source>>),
     Brotli(Box<brotli_decompressor::Decompressor<Source>>),
 }
 
 impl Layer {
     fn new(coding: &str, source: Source, given: &Rc<Given>) -> Result<Self, DecodeFailure> {
         let coding = match coding {
-            "gzip" | "x-gzip" => Coding::Gzip(GzDecoder::new(source)),
-            "deflate" => Coding::Deflate(ZlibDecoder::new(source)),
+            "gzip" | "x-gzip" => Coding::Deflate(Box::new(Inflate::gzip(source))),
+            "deflate" => Coding::Deflate(Box::new(Inflate::zlib(source))),
             // Takes its input byte by byte, so that what stands behind the stream's end is left
             // and seen.
             "br" => Coding::Brotli(Box::new(brotli_decompressor::Decompressor::new(source, 1))),
@@ -218,17 +219,18 @@ impl Layer {
 
     fn decoded(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.coding {
-            Coding::Gzip(decoder) => decoder.read(buffer),
             Coding::Deflate(decoder) => decoder.read(buffer),
             Coding::Brotli(decoder) => decoder.read(buffer),
         }
     }
 
-    fn source(&mut self) -> &mut Source {
+    /// What is behind the stream, which is over.
+    fn rest(&mut self) -> io::Result<&[u8]> {
         match &mut self.coding {
-            Coding::Gzip(decoder) => decoder.get_mut(),
-            Coding::Deflate(decoder) => decoder.get_mut(),
-            Coding::Brotli(decoder) => decoder.get_mut(),
+            Coding::Deflate(decoder) => {
+                decoder.source().map_or(Ok(&[]), |source| source.fill_buf())
+            }
+            Coding::Brotli(decoder) => decoder.get_mut().fill_buf(),
         }
     }
 }
@@ -249,11 +251,7 @@ impl Read for Layer {
             self.over = true;
         }
         // A second member behind the first would be seen by some readers only.
-        if self.source().fill_buf()?.is_empty() {
-            Ok(0)
-        } else {
-            Err(ErrorKind::InvalidData.into())
-        }
+        if self.rest()?.is_empty() { Ok(0) } else { Err(ErrorKind::InvalidData.into()) }
     }
 }
 
@@ -306,6 +304,12 @@ mod tests {
         assert_eq!(decoded(&body, &["br"], 100), Err(DecodeFailure::Broken));
         assert_eq!(decoded(&brotli(b"x"), &["br"], 100), Err(DecodeFailure::Broken));
         assert_eq!(decoded(&body, &["deflate"], 100), Err(DecodeFailure::Broken));
+        // Of gzip's trailer, the checksum and the length; then a header that is none.
+        for wrong in [1, 8, whole.len()] {
+            let mut bytes = whole.to_vec();
+            *bytes.get_mut(whole.len() - wrong).unwrap() ^= 1;
+            assert_eq!(decoded(&bytes.into(), &["gzip"], 100), Err(DecodeFailure::Broken));
+        }
         for unknown in ["zstd", "compress", "", "gzip,gzip,gzip", "gzip;q=1"] {
             assert_eq!(decoded(&body, &[unknown], 100), Err(DecodeFailure::Unknown), "{unknown}");
         }
@@ -352,6 +356,28 @@ mod tests {
             let behind = piecemeal(&brotli(b"x"), "br", length);
             assert_eq!(behind, Err(DecodeFailure::Broken));
             assert_eq!(piecemeal(&bomb, "gzip", length), Err(DecodeFailure::TooLarge));
+        }
+    }
+
+    #[test]
+    fn all_that_can_be_told_of_what_has_come_is_given_before_more_comes() {
+        for length in [1, PIECE - 1, PIECE, PIECE + 1, 32 << 10, 40_000, 3 * PIECE, 200_000] {
+            let text: Vec<u8> = (0..u32::MAX).flat_map(u32::to_le_bytes).take(length).collect();
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+            for encoder in [&mut gzip as &mut dyn Write, &mut zlib] {
+                encoder.write_all(&text).unwrap();
+                encoder.flush().unwrap();
+            }
+            for (coding, coded) in [("gzip", gzip.get_ref()), ("deflate", zlib.get_ref())] {
+                let mut decoder = Decoder::new(std::iter::once(coding.as_bytes())).unwrap();
+                let mut out = Vec::new();
+                decoder.push(Bytes::copy_from_slice(coded));
+                while let Pulled::Piece(piece) = decoder.pull().unwrap() {
+                    out.extend_from_slice(&piece);
+                }
+                assert!(out == text, "{coding} {length}: {}", out.len());
+            }
         }
     }
 

@@ -7,6 +7,7 @@ mod decode;
 mod download;
 mod endpoint;
 mod filtered;
+mod inflate;
 mod metered;
 mod tunnel;
 
