@@ -209,13 +209,20 @@ fn question(bytes: &[u8]) {
     }
 }
 
-/// The first line names codings, the rest is the body. Nothing decodes beyond the limit.
+/// The first line names codings, the rest is the body. Nothing decodes beyond the limit, and what
+/// is accepted in pieces is accepted whole, as the same. (Not the other way round: the ratio is
+/// looked at as the pieces come.)
 fn coding(bytes: &[u8]) {
     const LIMIT: u64 = 64 * 1024;
     let at = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let (codings, body) = bytes.split_at(at);
     let body = body.get(1..).unwrap_or_default();
-    if let Some(decoded) = demilune_proxy::fuzz::decode(body, codings, LIMIT) {
+    let whole = demilune_proxy::fuzz::decode(body, codings, LIMIT);
+    for piece in [1, 5] {
+        let pieces = demilune_proxy::fuzz::decode_pieces(body, codings, LIMIT, piece);
+        assert!(pieces.is_none() || pieces == whole, "{pieces:?} and {whole:?}");
+    }
+    if let Some(decoded) = whole {
         let length = u64::try_from(decoded).expect("a length");
         assert!(length <= LIMIT.max(body.len().try_into().expect("a length")));
     }

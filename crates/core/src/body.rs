@@ -1,8 +1,8 @@
-//! A request's body as inspectors see it: whole, decoded, bounded.
+//! A body as inspectors see it: whole, decoded, bounded.
 
 use bytes::Bytes;
 
-/// A whole request body, after its content codings were removed under limits.
+/// A whole body, of a request or of an answer, after its content codings were removed under limits.
 #[derive(Debug, Clone, Default)]
 pub struct Body {
     /// The decoded bytes.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use crate::hook::{Authenticator, BodyMeter, Carrier, Hook, Hooks, Inspector, Slot};
+use crate::hook::{
+    Authenticator, BodyMeter, Carrier, Hook, Hooks, Inspector, PolicyEndpoint, Slot,
+};
 use crate::stage::Stage;
 
 /// What happens when a policy cannot decide.
@@ -91,6 +93,27 @@ pub struct Part {
     pub on_fault: OnFault,
 }
 
+/// What the hooks of a chain want of the bodies of answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseNeed {
+    /// To see them pass.
+    Chunks,
+    /// Whole, of at most so many bytes (decoded): the least that one of the hooks declares, since
+    /// each of them must be able to see all of it.
+    Whole(u64),
+}
+
+/// An endpoint of one of the policies.
+#[derive(Clone)]
+pub struct ChainEndpoint {
+    /// The policy's name.
+    pub policy: &'static str,
+    /// Where it stands, and what answers.
+    pub endpoint: PolicyEndpoint,
+    /// Which slot it shares with the policy's hooks.
+    pub slot: usize,
+}
+
 /// The policies of one route, sorted by stage.
 #[derive(Clone)]
 pub struct Chain {
@@ -101,6 +124,12 @@ pub struct Chain {
     answers_preflight: bool,
     body_limit: Option<u64>,
     meters: Vec<(&'static str, Arc<dyn BodyMeter>)>,
+    response_body: Option<ResponseNeed>,
+    rewrites_response_body: bool,
+    limits_by_address: bool,
+    authenticator_body: Option<u64>,
+    endpoints: Vec<ChainEndpoint>,
+    serves: Option<usize>,
 }
 
 impl Chain {
@@ -110,9 +139,14 @@ impl Chain {
     pub fn new(requirement: Requirement, parts: Vec<Part>, strip: Vec<Carrier>) -> Self {
         let slots = parts.len();
         let mut entries = Vec::new();
-        let mut answers_preflight = false;
+        let (mut answers_preflight, mut limits_by_address) = (false, false);
+        let mut endpoints = Vec::new();
         for (slot, part) in parts.into_iter().enumerate() {
             answers_preflight |= part.hooks.does_answer_preflight();
+            limits_by_address |= part.hooks.does_limit_by_address();
+            let policy = part.policy;
+            let own = part.hooks.endpoints().iter().cloned();
+            endpoints.extend(own.map(|endpoint| ChainEndpoint { policy, endpoint, slot }));
             for (stage, hook) in part.hooks.list() {
                 entries.push(Entry {
                     policy: part.policy,
@@ -137,7 +171,26 @@ impl Chain {
                 _ => None,
             })
             .collect();
-        Self { entries, slots, requirement, strip, answers_preflight, body_limit, meters }
+        let rewrites_response_body = entries.iter().any(|entry| {
+            matches!(entry.hook, Hook::ResponseBodyRewriter(_) | Hook::ResponseChunkRewriter(_))
+        });
+        let authenticators = requirement.authenticators().iter();
+        let authenticator_body = authenticators.filter_map(|a| a.authenticator.needs_body()).min();
+        Self {
+            response_body: response_need(&entries),
+            entries,
+            slots,
+            requirement,
+            strip,
+            answers_preflight,
+            body_limit,
+            meters,
+            rewrites_response_body,
+            limits_by_address,
+            authenticator_body,
+            endpoints,
+            serves: None,
+        }
     }
 
     /// All hooks in the order they run.
@@ -181,6 +234,66 @@ impl Chain {
         &self.meters
     }
 
+    /// What the hooks want of the bodies of answers; `None` where no hook looks at them, and they
+    /// stream through as they came.
+    ///
+    /// Where it is some, the upstream is asked for whole answers without any content coding, a
+    /// coding that it applies all the same is undone before a hook sees the body, and what cannot
+    /// be undone is refused.
+    #[must_use]
+    pub fn response_body(&self) -> Option<ResponseNeed> {
+        self.response_body
+    }
+
+    /// Whether a hook may change the body of an answer.
+    #[must_use]
+    pub fn rewrites_response_body(&self) -> bool {
+        self.rewrites_response_body
+    }
+
+    /// The most bytes of the body, as received, that are read before Authenticate, since an
+    /// authenticator covers the body: the least that one of them declares. `None` where none does,
+    /// and where nothing limits by address: then such an authenticator cannot decide.
+    #[must_use]
+    pub fn authenticator_body(&self) -> Option<u64> {
+        self.authenticator_body.filter(|_| self.limits_by_address)
+    }
+
+    /// Whether a policy at the Edge limits how often one address may come.
+    #[must_use]
+    pub fn limits_by_address(&self) -> bool {
+        self.limits_by_address
+    }
+
+    /// What reads the body of a request before anybody proved who they are: an authenticator as
+    /// the document names it, or a policy. Such a chain must limit by address, else its route
+    /// does not load.
+    #[must_use]
+    pub fn reads_bodies_of_strangers(&self) -> Option<&str> {
+        let mut authenticators = self.requirement.authenticators().iter();
+        let authenticator = authenticators.find(|a| a.authenticator.needs_body().is_some());
+        let mut endpoints = self.endpoints.iter();
+        let endpoint = endpoints.find(|e| e.endpoint.endpoint.limit() > 0);
+        authenticator.map(|a| &*a.name).or(endpoint.map(|e| e.policy))
+    }
+
+    /// The policies' own endpoints.
+    #[must_use]
+    pub fn endpoints(&self) -> &[ChainEndpoint] {
+        &self.endpoints
+    }
+
+    /// The endpoint that answers in the upstream's place, where this chain leads to one.
+    #[must_use]
+    pub fn served(&self) -> Option<&ChainEndpoint> {
+        self.endpoints.get(self.serves?)
+    }
+
+    /// This chain, leading to one of its [`Chain::endpoints`].
+    pub(crate) fn serving(&self, endpoint: usize) -> Self {
+        Self { serves: Some(endpoint), ..self.clone() }
+    }
+
     /// Fresh slots for one request.
     #[must_use]
     pub fn slots(&self) -> Vec<Slot> {
@@ -199,5 +312,21 @@ fn inspectors(entries: &[Entry]) -> impl Iterator<Item = (&Entry, &Arc<dyn Inspe
     entries.iter().filter_map(|entry| match &entry.hook {
         Hook::Inspector(inspector) => Some((entry, inspector)),
         _ => None,
+    })
+}
+
+fn response_need(entries: &[Entry]) -> Option<ResponseNeed> {
+    let needs = entries.iter().filter_map(|entry| match &entry.hook {
+        Hook::ResponseBodyInspector(inspector) => Some(ResponseNeed::Whole(inspector.limit())),
+        Hook::ResponseBodyRewriter(rewriter) => Some(ResponseNeed::Whole(rewriter.limit())),
+        Hook::ResponseChunkInspector(_) | Hook::ResponseChunkRewriter(_) => {
+            Some(ResponseNeed::Chunks)
+        }
+        _ => None,
+    });
+    needs.reduce(|a, b| match (a, b) {
+        (ResponseNeed::Whole(a), ResponseNeed::Whole(b)) => ResponseNeed::Whole(a.min(b)),
+        (whole @ ResponseNeed::Whole(_), _) => whole,
+        (_, other) => other,
     })
 }

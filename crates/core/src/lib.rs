@@ -35,12 +35,14 @@ pub use consumer::{Consumer, Directory, Identity};
 pub use env::{Compute, Counters, Env, Place, Saturated, Spent};
 pub use head::{Downstream, Host, Outgoing, Request, RequestHead, RequestId, ResponseHead, Scheme};
 pub use hook::{
-    Authenticator, Authorizer, BodyMeter, Carrier, Gate, Guard, Hook, Hooks, Inspector, Outcome,
-    Proof, ResponseInspector, ResponseRewriter, Rewriter, Slot,
+    Authenticator, Authorizer, BodyMeter, Carrier, ChunkInspection, ChunkRewriting, EndpointPath,
+    Gate, Guard, Hook, Hooks, Inspector, Outcome, Passage, Proof, ResponseBodyInspector,
+    ResponseBodyRewriter, ResponseChunkInspector, ResponseChunkRewriter, ResponseInspector,
+    ResponseRewriter, Rewriter, Slot,
 };
 pub use network::{Network, Networks};
 pub use path::{PathExceptions, Target};
-pub use pipeline::{Ending, Exchange};
+pub use pipeline::Exchange;
 pub use policy::{Authentication, Code, Invalid, Meta, Policy};
 pub use record::Record;
 pub use route::{Route, RouteIndex};
@@ -50,4 +52,4 @@ pub use stage::Stage;
 pub use time::{Clock, Moment};
 pub use trail::{Step, Trail};
 pub use unit::{ByteSize, Period, Rate};
-pub use verdict::{Answer, Denial, Fault, Verdict};
+pub use verdict::{Answer, Denial, Ending, Fault, Verdict};

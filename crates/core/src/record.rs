@@ -69,6 +69,9 @@ pub enum End {
     Complete,
     /// The upstream's body broke off; the client was shown that it did.
     UpstreamCut,
+    /// We cut it off: a hook refused the rest, or its content coding could not be undone. The
+    /// client was shown that it is cut.
+    Cut,
     /// The client left first.
     ClientLeft,
 }
@@ -80,6 +83,7 @@ impl End {
         match self {
             Self::Complete => "complete",
             Self::UpstreamCut => "upstream_cut",
+            Self::Cut => "cut",
             Self::ClientLeft => "client_left",
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::stage::Stage;
+use crate::verdict::{Denial, Ending};
 
 /// The most findings one step keeps; the rest are counted.
 pub const FINDINGS_LIMIT: usize = 16;
@@ -52,6 +53,22 @@ pub enum StepVerdict {
         /// Whether the request went on.
         open: bool,
     },
+}
+
+impl From<&Ending> for StepVerdict {
+    fn from(ending: &Ending) -> Self {
+        match ending {
+            Ending::Answer(answer) => Self::Answer(answer.status.as_u16()),
+            Ending::Deny(denial) => Self::from(&**denial),
+        }
+    }
+}
+
+impl From<&Denial> for StepVerdict {
+    fn from(denial: &Denial) -> Self {
+        let (status, code) = (denial.status.as_u16(), denial.code);
+        Self::Deny { status, code, log: denial.log.clone() }
+    }
 }
 
 /// The steps of one request, in the order they ran.

@@ -93,6 +93,15 @@ impl Denial {
     }
 }
 
+/// How an exchange ends without the upstream's answer.
+#[derive(Debug)]
+pub enum Ending {
+    /// By a policy's own answer.
+    Answer(Box<Answer>),
+    /// By a refusal.
+    Deny(Box<Denial>),
+}
+
 /// "Could not decide": closes with 503 unless the operator opened it, with a reason.
 #[derive(Debug, Clone)]
 pub struct Fault {

@@ -216,7 +216,8 @@ impl Policy for RateLimit {
             .map_err(|_| Invalid::new("limit", "expected rates that fit in a header"))?;
         let limiter = Arc::new(Limiter { per, limits, header, counters: env.counters.clone() });
         let stage = if per == Per::Consumer { Stage::Quota } else { Stage::Edge };
-        Ok(Hooks::new().gate(stage, &limiter).response_rewriter(&limiter))
+        let hooks = Hooks::new().gate(stage, &limiter).response_rewriter(&limiter);
+        Ok(if per == Per::Address { hooks.limits_by_address() } else { hooks })
     }
 
     fn weakens(&self, wider: &Self) -> Option<String> {
@@ -516,6 +517,7 @@ mod tests {
         };
         let consumer = policy.per == Per::Consumer;
         assert_eq!(*stage, if consumer { Stage::Quota } else { Stage::Edge });
+        assert_eq!(hooks.does_limit_by_address(), policy.per == Per::Address);
         let mut slot = Slot::default();
         let verdict = ready(gate.check(request, &mut slot).wait());
         let mut response = ResponseHead { status: StatusCode::OK, headers: Default::default() };

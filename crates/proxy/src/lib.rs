@@ -65,6 +65,29 @@ pub mod fuzz {
         let body = bytes::Bytes::copy_from_slice(body);
         crate::exchange::decode(&body, std::iter::once(field), limit).ok().map(|b| b.len())
     }
+
+    /// As [`decode`], where the body comes in pieces of `piece` bytes.
+    #[must_use]
+    pub fn decode_pieces(body: &[u8], field: &[u8], limit: u64, piece: usize) -> Option<usize> {
+        use crate::exchange::{Decoder, Pulled};
+        let mut decoder = Decoder::new(std::iter::once(field)).ok()?;
+        let coded = decoder.is_coded();
+        let mut length = 0;
+        let mut pieces = body.chunks(piece.max(1));
+        loop {
+            match decoder.pull().ok()? {
+                Pulled::Piece(piece) => length += piece.len(),
+                Pulled::More => match pieces.next() {
+                    Some(piece) => decoder.push(bytes::Bytes::copy_from_slice(piece)),
+                    None => decoder.end(),
+                },
+                Pulled::End => return Some(length),
+            }
+            if coded && u64::try_from(length).ok()? > limit {
+                return None;
+            }
+        }
+    }
 }
 
 /// Checks what only the data plane can: that certificates, keys and authorities are usable, at

@@ -35,6 +35,7 @@ impl Compiler<'_> {
                 })
                 .cloned()
                 .collect();
+            self.check_endpoints(&served);
             let (index, shadowed) = RouteIndex::build(&served);
             self.warn_of_public_beside(&index, &served);
             for Shadowed { route, by } in shadowed {

@@ -7,6 +7,7 @@ mod files;
 mod listeners;
 mod policies;
 mod routes;
+mod strangers;
 mod tls;
 mod upstreams;
 

@@ -109,12 +109,14 @@ impl Compiler<'_> {
             self.check_parameters(&path, &matches.path, &parts);
         }
         let strip = if config.keep_credential.is_some() { Vec::new() } else { carriers.to_vec() };
+        let chain = Chain::new(requirement?, parts, strip);
+        self.check_strangers(&path, &chain);
         Some(Route {
             name: name.into(),
             source: self.document.location(&path).into(),
             matches: matches?,
             upstream: config.upstream.as_str().into(),
-            chain: Chain::new(requirement?, parts, strip),
+            chain,
             websocket: config.websocket.is_some(),
             path_exceptions: config.path_exceptions.granted(),
         })

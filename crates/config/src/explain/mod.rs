@@ -140,9 +140,14 @@ impl Run<'_> {
             self.exchange.refuse("http", Stage::Edge, &denial);
             return Err(Ending::Deny(Box::new(denial)));
         }
+        self.exchange.enter(chain, request, clock).await?;
+        if let Some(served) = chain.served() {
+            let body = Body { decoded: body.clone() };
+            return Err(self.exchange.serve(served, request, &body, clock).await);
+        }
         match as_consumer {
             Some(identity) => self.exchange.admit_as(identity, chain, request, clock).await?,
-            None => self.exchange.admit(chain, request, clock).await?,
+            None => self.exchange.admit(chain, request, Some(body), clock).await?,
         }
         if !self.matched {
             let denial = pipeline::no_route();

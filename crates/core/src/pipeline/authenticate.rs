@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::WWW_AUTHENTICATE;
 
@@ -15,12 +16,14 @@ use crate::hook::Proof;
 use crate::stage::Stage;
 use crate::time::Clock;
 use crate::trail::{Step, StepVerdict, Trail};
-use crate::verdict::Denial;
+use crate::verdict::{Denial, Fault};
 
-/// Settles who is calling. `Ok(None)` only where the route says that anybody may.
+/// Settles who is calling. `Ok(None)` only where the route says that anybody may. `body` is the
+/// whole body as received, where an authenticator covers it.
 pub(super) async fn run(
     chain: &Chain,
     request: Request<'_>,
+    body: Option<&Bytes>,
     trail: &mut Trail,
     clock: &dyn Clock,
 ) -> Result<Option<Identity>, Ending> {
@@ -29,7 +32,8 @@ pub(super) async fn run(
         Requirement::Public => Ok(None),
         Requirement::AnyOf { authenticators, anonymous } => {
             for named in authenticators {
-                if let Some(identity) = ask(named, requirement, request, trail, clock).await? {
+                if let Some(identity) = ask(named, requirement, request, body, trail, clock).await?
+                {
                     return Ok(Some(identity));
                 }
             }
@@ -38,7 +42,8 @@ pub(super) async fn run(
         Requirement::AllOf(authenticators) => {
             let mut proved: Option<Identity> = None;
             for named in authenticators {
-                let Some(identity) = ask(named, requirement, request, trail, clock).await? else {
+                let Some(identity) = ask(named, requirement, request, body, trail, clock).await?
+                else {
                     return Err(missing(requirement, trail));
                 };
                 match &mut proved {
@@ -60,11 +65,18 @@ async fn ask(
     named: &NamedAuthenticator,
     requirement: &Requirement,
     request: Request<'_>,
+    body: Option<&Bytes>,
     trail: &mut Trail,
     clock: &dyn Clock,
 ) -> Result<Option<Identity>, Ending> {
     let began = clock.monotonic();
-    let proof = named.authenticator.authenticate(request).wait().await;
+    let authenticator = &named.authenticator;
+    let proof = match (authenticator.needs_body(), body) {
+        (None, _) => authenticator.authenticate(request).wait().await,
+        (Some(_), Some(body)) => authenticator.authenticate_body(request, body).wait().await,
+        // Whoever drives the pipeline must have read it: see `Chain::authenticator_body`.
+        (Some(_), None) => Err(Fault::new("the body it covers was not read")),
+    };
     let duration = clock.monotonic().saturating_sub(began);
     let mut push = |verdict| {
         let policy = Cow::Owned(named.name.to_string());

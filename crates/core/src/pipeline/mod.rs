@@ -2,13 +2,18 @@
 //! drive this same code.
 
 mod authenticate;
+mod endpoint;
 mod outgoing;
+mod response;
 
+pub use crate::verdict::Ending;
 pub use outgoing::is_reserved_header;
+pub use response::{Cut, RESPONSE_TOO_LARGE, ResponseChunks, response_too_large};
 
 use std::borrow::Cow;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 
 use crate::body::Body;
@@ -20,7 +25,7 @@ use crate::path::PathRefusal;
 use crate::stage::Stage;
 use crate::time::Clock;
 use crate::trail::{Step, StepVerdict, Trail};
-use crate::verdict::{Answer, Denial, Fault, Verdict};
+use crate::verdict::{Denial, Fault, Verdict};
 
 /// The code of a refusal because a policy could not decide.
 pub const FAULT: &str = "policy.fault";
@@ -30,15 +35,6 @@ pub const NO_ROUTE: &str = "route.none";
 pub const CREDENTIAL_REQUIRED: &str = "authentication.required";
 /// The code of a refusal because `all_of` proved different callers.
 pub const CALLERS_DIFFER: &str = "authentication.callers_differ";
-
-/// How an exchange ends before the upstream is asked.
-#[derive(Debug)]
-pub enum Ending {
-    /// By a policy's own answer.
-    Answer(Box<Answer>),
-    /// By a refusal.
-    Deny(Box<Denial>),
-}
 
 /// One request's way through its chain: the trail, the slots, the identity.
 #[derive(Debug)]
@@ -61,7 +57,22 @@ impl Exchange {
         Self { trail: Trail::default(), slots: Vec::new(), identity: None }
     }
 
-    /// Runs the stages that look at the head: Edge, Authenticate, Authorize, Quota.
+    /// Runs the Edge stage, before which nothing of a body is read. What comes next is
+    /// [`Exchange::admit`], or [`Exchange::serve`] where the chain leads to an endpoint.
+    ///
+    /// # Errors
+    /// How the exchange ends, where it does.
+    pub async fn enter(
+        &mut self,
+        chain: &Chain,
+        request: Request<'_>,
+        clock: &dyn Clock,
+    ) -> Result<(), Ending> {
+        self.run_stage(chain, Stage::Edge, request, clock).await
+    }
+
+    /// Runs the other stages before the body is inspected: Authenticate, Authorize, Quota. `body`
+    /// is the whole body as received where [`Chain::authenticator_body`] asks for it.
     /// `request.identity` is ignored.
     ///
     /// # Errors
@@ -70,10 +81,10 @@ impl Exchange {
         &mut self,
         chain: &Chain,
         request: Request<'_>,
+        body: Option<&Bytes>,
         clock: &dyn Clock,
     ) -> Result<(), Ending> {
-        self.run_stage(chain, Stage::Edge, request, clock).await?;
-        self.identity = authenticate::run(chain, request, &mut self.trail, clock).await?;
+        self.identity = authenticate::run(chain, request, body, &mut self.trail, clock).await?;
         self.run_authorized(chain, request, clock).await
     }
 
@@ -89,7 +100,6 @@ impl Exchange {
         request: Request<'_>,
         clock: &dyn Clock,
     ) -> Result<(), Ending> {
-        self.run_stage(chain, Stage::Edge, request, clock).await?;
         self.trail.push(Step {
             policy: Cow::Borrowed("as"),
             stage: Stage::Authenticate,
@@ -162,10 +172,13 @@ impl Exchange {
             let verdict = verdict.map(|()| Verdict::Continue);
             settle(entry, verdict, trail, clock.monotonic().saturating_sub(began))?;
         }
+        if chain.response_body().is_some() {
+            outgoing::ask_for_readable(&mut outgoing.headers);
+        }
         Ok(outgoing)
     }
 
-    /// Runs the inspectors of the upstream's answer.
+    /// Runs the inspectors of the head of the upstream's answer.
     ///
     /// # Errors
     /// How the exchange ends, where it does.
@@ -259,11 +272,7 @@ pub fn refuse(trail: &mut Trail, policy: &'static str, stage: Stage, denial: &De
     trail.push(Step {
         policy: Cow::Borrowed(policy),
         stage,
-        verdict: StepVerdict::Deny {
-            status: denial.status.as_u16(),
-            code: denial.code,
-            log: denial.log.clone(),
-        },
+        verdict: StepVerdict::from(denial),
         duration: Duration::ZERO,
     });
 }
@@ -289,8 +298,7 @@ fn settle(
             Err(Ending::Answer(answer))
         }
         Ok(Verdict::Deny(denial)) => {
-            let (status, code) = (denial.status.as_u16(), denial.code);
-            push(StepVerdict::Deny { status, code, log: denial.log.clone() });
+            push(StepVerdict::from(&*denial));
             Err(Ending::Deny(denial))
         }
         Err(fault) => {

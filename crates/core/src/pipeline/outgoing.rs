@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use http::header::CONNECTION;
+use http::header::{ACCEPT_ENCODING, CONNECTION, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::chain::Chain;
@@ -17,6 +17,8 @@ const X_CONSUMER_PROVED_BY: HeaderName = HeaderName::from_static("x-consumer-pro
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Asks for the difference to an older answer (RFC 3229 section 10.5.3).
+const A_IM: HeaderName = HeaderName::from_static("a-im");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Copies what may pass, and says who is calling in our own words. `None` where the target
@@ -49,6 +51,16 @@ pub(super) fn outgoing(chain: &Chain, request: &Request<'_>) -> Option<Outgoing>
     }
     identify(&mut headers, request);
     Some(Outgoing { method: head.method.clone(), target: stripped(chain, &head.target)?, headers })
+}
+
+/// Asks the upstream for an answer that hooks on bodies can see all of: whole, and without a
+/// content coding. Without a coding rather than with one that we undo: the client gets the bytes
+/// undone in any case, so that coding them would cost both sides and win only the way between.
+pub(super) fn ask_for_readable(headers: &mut HeaderMap) {
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    for name in [RANGE, IF_RANGE, A_IM] {
+        headers.remove(name);
+    }
 }
 
 /// Words of proxies about the client, and words by which some frameworks take another path or

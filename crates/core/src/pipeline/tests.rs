@@ -16,6 +16,7 @@ use crate::hook::{
 use crate::path::Target;
 use crate::route::{Matches, Route};
 use crate::time::Moment;
+use crate::verdict::Answer;
 use crate::{Consumer, Host, Scheme};
 
 struct StillClock;
@@ -231,7 +232,8 @@ impl Bench {
         let mut exchange = Exchange::new(&route.chain);
         let chain = &route.chain;
         let ending = block_on(async {
-            exchange.admit(chain, request, &StillClock).await?;
+            exchange.enter(chain, request, &StillClock).await?;
+            exchange.admit(chain, request, None, &StillClock).await?;
             let body = Body { decoded: Bytes::from_static(b"body") };
             exchange.inspect(chain, request, &body, &StillClock).await?;
             let outgoing = exchange.transform(chain, request, &StillClock)?;

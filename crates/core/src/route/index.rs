@@ -43,20 +43,15 @@ pub struct Shadowed {
 }
 
 impl RouteIndex {
-    /// Indexes `routes`, and names those that can never win.
+    /// Indexes `routes` and the endpoints of their policies, and names the routes that can never
+    /// win.
     #[must_use]
     pub fn build(routes: &[Arc<Route>]) -> (Self, Vec<Shadowed>) {
         let mut index = Self::default();
         for route in routes {
-            if route.matches.hosts.is_empty() {
-                index.any.insert(route);
-            }
-            for host in &route.matches.hosts {
-                let tree = match host {
-                    HostPattern::Exact(name) => index.exact.entry(name.clone()).or_default(),
-                    HostPattern::Below(name) => index.below.entry(name.clone()).or_default(),
-                };
-                tree.insert(route);
+            index.insert(route);
+            for endpoint in route.at_endpoints() {
+                index.insert(&Arc::new(endpoint));
             }
         }
         let mut shadows: HashMap<Arc<str>, (usize, Arc<str>)> = HashMap::new();
@@ -76,6 +71,19 @@ impl RouteIndex {
             .collect();
         shadowed.sort_by(|a, b| a.route.cmp(&b.route));
         (index, shadowed)
+    }
+
+    fn insert(&mut self, route: &Arc<Route>) {
+        if route.matches.hosts.is_empty() {
+            self.any.insert(route);
+        }
+        for host in &route.matches.hosts {
+            let tree = match host {
+                HostPattern::Exact(name) => self.exact.entry(name.clone()).or_default(),
+                HostPattern::Below(name) => self.below.entry(name.clone()).or_default(),
+            };
+            tree.insert(route);
+        }
     }
 
     /// The route that wins; see the module for the rules. The cost grows with the path's segments
@@ -150,8 +158,10 @@ impl Tree {
                 list.sort_by(|a, b| {
                     a.matches.rank().cmp(&b.matches.rank()).then_with(|| a.name.cmp(&b.name))
                 });
-                for (i, route) in list.iter().enumerate() {
-                    let winner = list.iter().take(i).find(|w| w.matches.covers(&route.matches));
+                // Where an endpoint stands in another's place is told by `collisions`.
+                let routes = list.iter().filter(|route| route.chain.served().is_none());
+                for (i, route) in routes.clone().enumerate() {
+                    let winner = routes.clone().take(i).find(|w| w.matches.covers(&route.matches));
                     if let Some(winner) = winner {
                         covered.push((Arc::clone(&route.name), Arc::clone(&winner.name)));
                     }

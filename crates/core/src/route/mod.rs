@@ -12,9 +12,11 @@
 //!
 //! A route that can never win is an error in the document, not a surprise in production.
 
+mod endpoint;
 mod index;
 mod pattern;
 
+pub use endpoint::{Collision, collisions};
 pub use index::{Lookup, RouteIndex, Shadowed};
 pub use pattern::{HostPattern, PatternInvalid, Segment, Template};
 

@@ -1,7 +1,6 @@
 //! The request's body: streamed where nobody needs to see it, read whole and decoded where an
 //! inspector does. Neither before the request has passed everything that looks at the head.
 
-use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -25,46 +24,99 @@ pub(crate) struct Prepared {
     pub(crate) refusal: Refusal,
 }
 
+/// A request's body, read or not.
+pub(crate) enum Intake {
+    Unread(RequestBody),
+    /// As received: an authenticator covers it. It is not read again.
+    Whole(Bytes),
+}
+
+impl Intake {
+    /// The whole body, where it was read.
+    pub(crate) fn whole(&self) -> Option<&Bytes> {
+        match self {
+            Self::Unread(_) => None,
+            Self::Whole(whole) => Some(whole),
+        }
+    }
+}
+
 /// Prepares the body; runs the inspectors where the chain has any.
 pub(crate) async fn upload(
     job: &Job,
     closing: &mut Closing,
-    body: RequestBody,
+    body: Intake,
 ) -> Result<Prepared, Ending> {
     let chain = &job.route.chain;
-    let refusal: Refusal = Rc::new(RefCell::new(None));
+    let refusal = Refusal::default();
+    let whole = match (body, chain.body_limit()) {
+        (Intake::Unread(body), None) => {
+            let body = metered(job, closing, body, &refusal);
+            let body = body.map_or(Upload::Empty, |body| Upload::Streamed(Box::new(body)));
+            return Ok(Prepared { body, refusal });
+        }
+        (Intake::Unread(body), Some(limit)) => {
+            read(job, closing, body, limit, Stage::Inspect).await?
+        }
+        (Intake::Whole(whole), _) => whole,
+    };
+    if let Some(limit) = chain.body_limit() {
+        let refuse = |closing: &mut Closing, denial| closing.refuse("body", Stage::Inspect, denial);
+        if size(&whole) > limit {
+            return Err(refuse(closing, too_large()));
+        }
+        let decoded = decoded(job, &whole, limit).map_err(|denial| refuse(closing, denial))?;
+        let worker = Rc::clone(closing.worker());
+        let request = job.request(closing);
+        let body = Body { decoded };
+        closing.exchange_mut().inspect(chain, request, &body, worker.clock()).await?;
+    }
+    let body = if whole.is_empty() { Upload::Empty } else { Upload::Whole(Some(whole)) };
+    Ok(Prepared { body, refusal })
+}
+
+/// The body under the route's meters and the listener's deadline; `None` where there is none.
+fn metered(
+    job: &Job,
+    closing: &Closing,
+    body: RequestBody,
+    refusal: &Refusal,
+) -> Option<MeteredBody> {
     let empty = job.head.content_length == Some(0) || body.is_end_stream();
-    let mut metered = (!empty).then(|| MeteredBody {
+    (!empty).then(|| MeteredBody {
         body,
-        meters: chain.meters().to_vec(),
+        meters: job.route.chain.meters().to_vec(),
         received: Rc::clone(closing.received()),
-        refusal: Rc::clone(&refusal),
+        refusal: Rc::clone(refusal),
         timer: IdleTimer::new(job.connection.limits.body_idle),
         timers: closing.worker().timers.clone(),
         pace: Pace::default(),
         least_rate: job.connection.limits.least_rate,
-    });
-    let body = match (chain.body_limit(), metered.take()) {
-        (None, None) => Upload::Empty,
-        (None, Some(streamed)) => Upload::Streamed(Box::new(streamed)),
-        (Some(limit), body) => {
-            let whole = match body {
-                None => Bytes::new(),
-                Some(body) => collect(body, limit, &refusal)
-                    .await
-                    .map_err(|(by, denial)| closing.refuse(by, Stage::Inspect, *denial))?,
-            };
-            let decoded = decoded(job, &whole, limit)
-                .map_err(|denial| closing.refuse("body", Stage::Inspect, denial))?;
-            let worker = Rc::clone(closing.worker());
-            let request = job.request(closing);
-            let body = Body { decoded };
-            let exchange = closing.exchange_mut();
-            exchange.inspect(chain, request, &body, worker.clock()).await?;
-            if whole.is_empty() { Upload::Empty } else { Upload::Whole(Some(whole)) }
-        }
+    })
+}
+
+/// Reads a body of at most `limit` bytes whole, as received. A declared length over the limit is
+/// refused unread. `stage` is where it is needed.
+pub(super) async fn read(
+    job: &Job,
+    closing: &mut Closing,
+    body: RequestBody,
+    limit: u64,
+    stage: Stage,
+) -> Result<Bytes, Ending> {
+    let refusal = Refusal::default();
+    let Some(body) = metered(job, closing, body, &refusal) else {
+        return Ok(Bytes::new());
     };
-    Ok(Prepared { body, refusal })
+    if job.head.content_length.is_some_and(|length| length > limit) {
+        return Err(closing.refuse("body", stage, too_large()));
+    }
+    let whole = collect(body, limit, &refusal).await;
+    whole.map_err(|(by, denial)| closing.refuse(by, stage, *denial))
+}
+
+fn size(bytes: &Bytes) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 /// Reads a body whole, as it was sent.
@@ -111,7 +163,7 @@ fn too_large() -> Denial {
 
 /// What the inspectors see: the body without its content codings. Otherwise compression would
 /// walk past every control.
-fn decoded(job: &Job, whole: &Bytes, limit: u64) -> Result<Bytes, Denial> {
+pub(super) fn decoded(job: &Job, whole: &Bytes, limit: u64) -> Result<Bytes, Denial> {
     let codings = job.head.headers.get_all(CONTENT_ENCODING);
     decode(whole, codings.iter().map(http::HeaderValue::as_bytes), limit).map_err(|failure| {
         match failure {

@@ -9,6 +9,7 @@ use demilune_core::record::End;
 use http_body::{Body, Frame, SizeHint};
 
 use super::closing::Closing;
+use super::filtered::Filtered;
 use crate::http::WireError;
 use crate::timer::Timer;
 use crate::upstream::Lease;
@@ -25,6 +26,9 @@ enum Source {
     Done,
     Whole(Bytes),
     Upstream(Streamed),
+    /// The same under hooks.
+    // Boxed: it is rare, and large.
+    Filtered(Box<Filtered>),
     /// It broke off.
     Broken(WireError),
 }
@@ -49,6 +53,12 @@ impl Download {
         Self { source, closing: None, deadline: None }
     }
 
+    /// What comes from the upstream, as hooks let it pass.
+    pub(crate) fn filtered(filtered: Filtered) -> Self {
+        let source = Source::Filtered(Box::new(filtered));
+        Self { source, closing: None, deadline: None }
+    }
+
     /// Gives it the exchange to close, and the deadline of the request as a whole.
     pub(crate) fn closing(mut self, closing: Box<Closing>, deadline: Option<Timer>) -> Self {
         self.closing = Some(closing);
@@ -61,7 +71,7 @@ impl Download {
     fn settle(&mut self) {
         let over = match &self.source {
             Source::Done => true,
-            Source::Whole(_) | Source::Broken(_) => false,
+            Source::Whole(_) | Source::Filtered(_) | Source::Broken(_) => false,
             Source::Upstream(streamed) => streamed.lease.connection.is_over(),
         };
         if over {
@@ -71,10 +81,22 @@ impl Download {
 
     /// All was sent: gives the connection back.
     fn finish(&mut self) {
-        if let Source::Upstream(streamed) = std::mem::replace(&mut self.source, Source::Done) {
+        if let Source::Upstream(streamed) = self.replace(Source::Done) {
             streamed.lease.release();
         }
         self.note(End::Complete);
+    }
+
+    /// Puts another source in place of the one it gives; what hooks decided about that one is
+    /// written down.
+    fn replace(&mut self, source: Source) -> Source {
+        match (std::mem::replace(&mut self.source, source), &mut self.closing) {
+            (Source::Filtered(filtered), Some(closing)) => {
+                filtered.close(closing);
+                Source::Done
+            }
+            (before, _) => before,
+        }
     }
 
     fn note(&mut self, end: End) {
@@ -93,25 +115,26 @@ impl Body for Download {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, WireError>>> {
         let this = &mut *self;
-        if let (Source::Upstream(_), Some(deadline)) = (&this.source, &this.deadline)
-            && deadline.poll(cx).is_ready()
-        {
-            this.source = Source::Broken(WireError::new("the request took too long"));
+        let live = matches!(this.source, Source::Upstream(_) | Source::Filtered(_));
+        if live && this.deadline.as_ref().is_some_and(|deadline| deadline.poll(cx).is_ready()) {
+            this.replace(Source::Broken(WireError::new("the request took too long")));
         }
         let next = match &mut this.source {
             Source::Done => None,
             Source::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Source::Broken(error) => Some(Err(error.clone())),
+            Source::Filtered(filtered) => ready!(filtered.poll(cx)).map(|r| r.map(Frame::data)),
             Source::Upstream(Streamed { lease, idle }) => {
                 let next = ready!(lease.connection.poll_data(cx, *idle));
                 next.map(|next| next.map(Frame::data))
             }
         };
-        if let (Some(Err(error)), Source::Upstream(_)) = (&next, &this.source) {
+        let live = matches!(this.source, Source::Upstream(_) | Source::Filtered(_));
+        if let (Some(Err(error)), true) = (&next, live) {
             // The codec drops what it has not written when a body fails. It writes when a body
             // pends: so the client gets the head, and sees that what it gets is cut short. The
             // connection to the upstream goes already.
-            this.source = Source::Broken(error.clone());
+            this.replace(Source::Broken(error.clone()));
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -126,9 +149,10 @@ impl Body for Download {
                 }
                 this.settle();
             }
-            Some(Err(_)) => {
+            Some(Err(error)) => {
+                let end = if error.ours { End::Cut } else { End::UpstreamCut };
                 this.source = Source::Done;
-                this.note(End::UpstreamCut);
+                this.note(end);
             }
             None if matches!(this.source, Source::Done) => {}
             None => this.finish(),
@@ -149,7 +173,7 @@ impl Body for Download {
             Source::Upstream(streamed) => {
                 streamed.lease.connection.left().map_or_else(SizeHint::new, SizeHint::with_exact)
             }
-            Source::Broken(_) => SizeHint::default(),
+            Source::Filtered(_) | Source::Broken(_) => SizeHint::default(),
         }
     }
 }

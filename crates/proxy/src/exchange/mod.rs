@@ -1,15 +1,19 @@
 //! One request, from its parsed head to the last byte of its answer.
 
+mod answer_body;
 mod arrival;
 mod body;
 mod closing;
 mod decode;
 mod download;
+mod endpoint;
+mod filtered;
+mod inflate;
 mod metered;
 mod tunnel;
 
 pub(crate) use closing::unparsed;
-pub(crate) use decode::decode;
+pub(crate) use decode::{Decoder, Pulled, decode};
 pub(crate) use metered::{MeteredBody, Refusal};
 
 use std::net::SocketAddr;
@@ -39,6 +43,7 @@ use crate::timer::Timer;
 use crate::upstream;
 use crate::worker::Worker;
 use arrival::{arrive, redirection};
+use body::Intake;
 use closing::{Closing, PANICKED};
 use download::Download;
 use tunnel::Tunnel;
@@ -212,7 +217,7 @@ struct Response {
 }
 
 enum Kind {
-    /// With the length that the upstream declared.
+    /// With its length, where that is known.
     Body(Download, Option<u64>),
     Tunnel(Tunnel),
 }
@@ -242,7 +247,19 @@ impl Job {
         if let Some(denial) = pipeline::path_not_admitted(&request) {
             return Err(closing.refuse("http", Stage::Edge, denial));
         }
-        closing.exchange_mut().admit(chain, request, worker.clock()).await?;
+        closing.exchange_mut().enter(chain, request, worker.clock()).await?;
+        if let Some(served) = chain.served() {
+            return Err(endpoint::serve(self, closing, served, body).await?);
+        }
+        let body = match chain.authenticator_body() {
+            None => Intake::Unread(body),
+            Some(limit) => {
+                let stage = Stage::Authenticate;
+                Intake::Whole(body::read(self, closing, body, limit, stage).await?)
+            }
+        };
+        let exchange = closing.exchange_mut();
+        exchange.admit(chain, request, body.whole(), worker.clock()).await?;
         if !self.matched {
             return Err(closing.refuse("route", Stage::Edge, pipeline::no_route()));
         }
@@ -269,9 +286,14 @@ impl Job {
         let exchange = closing.exchange_mut();
         exchange.inspect_response(chain, request, &head, worker.clock())?;
         let (lease, idle) = (sent.lease, self.idle_timeout());
-        let kind = match upgrade.filter(|_| switched) {
-            Some(client) => Kind::Tunnel(Tunnel { client, lease, idle }),
-            None => Kind::Body(Download::streamed(lease, idle), length),
+        let kind = match (upgrade.filter(|_| switched), chain.response_body()) {
+            (Some(client), _) => Kind::Tunnel(Tunnel { client, lease, idle }),
+            (None, None) => Kind::Body(Download::streamed(lease, idle), length),
+            (None, Some(need)) => {
+                let incoming = answer_body::Incoming { lease, idle, length };
+                let passed = answer_body::pass(self, closing, &mut head, incoming, need).await?;
+                Kind::Body(passed.0, passed.1)
+            }
         };
         Ok(Response { head, kind })
     }

@@ -5,6 +5,8 @@ use std::fmt;
 /// A failure while bytes were read or written.
 #[derive(Debug, Clone)]
 pub(crate) struct WireError {
+    /// Whether we broke it off ourselves.
+    pub(crate) ours: bool,
     /// The refusal's code, where there is one of its own.
     pub(crate) code: Option<&'static str>,
     /// For the log; made of the codec's words, never of the peer's.
@@ -13,12 +15,17 @@ pub(crate) struct WireError {
 
 impl WireError {
     pub(crate) fn new(reason: impl Into<String>) -> Self {
-        Self { code: None, reason: reason.into() }
+        Self { ours: false, code: None, reason: reason.into() }
     }
 
     /// What was not as HTTP has it.
     pub(crate) fn refused(code: &'static str, reason: &str) -> Self {
-        Self { code: Some(code), reason: reason.to_owned() }
+        Self { ours: false, code: Some(code), reason: reason.to_owned() }
+    }
+
+    /// A cut of our own.
+    pub(crate) fn cut(code: &'static str) -> Self {
+        Self { ours: true, code: Some(code), reason: code.to_owned() }
     }
 
     pub(crate) fn from_hyper(error: &hyper::Error) -> Self {

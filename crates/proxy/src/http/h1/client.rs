@@ -25,6 +25,8 @@ use crate::timer::{Timer, Timers};
 const LIMITS: HeadLimits = HeadLimits { line: 8 * 1024, size: 64 * 1024, fields: 128 };
 /// The most interim answers (RFC 9110 section 15.2) before the one that counts.
 const INTERIM_LIMIT: u8 = 8;
+/// The code of an answer that fell silent.
+pub(crate) const STALLED: &str = "response.stalled";
 /// The most bytes of a body that are read at once.
 const PIECE: usize = 64 * 1024;
 
@@ -352,7 +354,8 @@ where
                         self.timer.set(idle);
                     }
                     ready!(self.timer.poll(cx));
-                    return self.cut(WireError::new("the answer stalled"));
+                    let stalled = WireError::refused(STALLED, "the answer stalled");
+                    return self.cut(stalled);
                 }
             }
         }

@@ -6,7 +6,7 @@ mod inbound;
 mod outbox;
 mod server;
 
-pub(crate) use client::{Reply, SendFailure, Sending, UpstreamConnection};
+pub(crate) use client::{Reply, STALLED, SendFailure, Sending, UpstreamConnection};
 pub(super) use server::IncomingBody;
 pub(crate) use server::{Serving, serve};
 

@@ -1,19 +1,29 @@
 //! The roles a policy can play. Roles are capabilities: a [`Guard`] may refuse but not change, a
 //! [`Rewriter`] may change but not refuse. "Can this policy alter what another saw?" is answered
-//! by its
-//! `impl` line.
+//! by its `impl` line.
+
+mod endpoint;
+mod hooks;
+mod response;
+
+pub use endpoint::{Endpoint, EndpointPath, EndpointPathInvalid, PolicyEndpoint};
+pub use hooks::Hooks;
+pub use response::{
+    ChunkInspection, ChunkRewriting, Passage, ResponseBodyInspector, ResponseBodyRewriter,
+    ResponseChunkInspector, ResponseChunkRewriter, ResponseInspector, ResponseRewriter,
+};
 
 use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use crate::body::Body;
 use crate::consumer::Identity;
-use crate::head::{Outgoing, Request, ResponseHead};
-use crate::stage::Stage;
+use crate::head::{Outgoing, Request};
 use crate::verdict::{Denial, Fault, Verdict};
 
 /// A result that is there at once, or has to be waited for. Most are there at once, and then
@@ -100,8 +110,27 @@ pub enum Proof {
 
 /// Proves who is calling.
 pub trait Authenticator: Send + Sync {
-    /// Looks at the request for a credential of its kind.
+    /// Looks at the request for a credential of its kind. Not asked where
+    /// [`Authenticator::needs_body`] says that there is nothing to be said without the body.
     fn authenticate<'a>(&'a self, request: Request<'a>) -> Outcome<'a, Result<Proof, Fault>>;
+    /// The most bytes of the body, as received, that its credential covers: the signature of a
+    /// webhook. A longer body is 413. `None`, the default, where the head is enough.
+    ///
+    /// A route with such an authenticator reads bodies of strangers. It does not load unless one of
+    /// its policies limits by address (see [`Hooks::limits_by_address`]).
+    fn needs_body(&self) -> Option<u64> {
+        None
+    }
+    /// As [`Authenticator::authenticate`], and asked in its place where
+    /// [`Authenticator::needs_body`] is some: with the whole body as received, before any content
+    /// coding is undone, since that is what is signed. Empty where there is none.
+    fn authenticate_body<'a>(
+        &'a self,
+        request: Request<'a>,
+        _body: &'a Bytes,
+    ) -> Outcome<'a, Result<Proof, Fault>> {
+        self.authenticate(request)
+    }
     /// Its `WWW-Authenticate` challenge (RFC 9110 section 11.6.1).
     fn challenge(&self) -> HeaderValue;
     /// Where its credential travels: removed before forwarding.
@@ -167,27 +196,6 @@ pub trait Rewriter: Send + Sync {
     ) -> Result<(), Fault>;
 }
 
-/// Decides on the head of the upstream's answer.
-pub trait ResponseInspector: Send + Sync {
-    /// May refuse the answer; not asked about our own answers and refusals.
-    ///
-    /// # Errors
-    /// A fault where it cannot decide.
-    fn inspect(
-        &self,
-        request: &Request<'_>,
-        response: &ResponseHead,
-        slot: &mut Slot,
-    ) -> Result<Verdict, Fault>;
-}
-
-/// Changes the headers of any answer: the upstream's, a policy's, and refusals.
-pub trait ResponseRewriter: Send + Sync {
-    /// Changes `response`. `slot` is empty where the policy's request half did not run. What it
-    /// has to look up it looks up when built: this cannot fail.
-    fn rewrite(&self, request: &Request<'_>, response: &mut ResponseHead, slot: &mut Slot);
-}
-
 /// One hook of a policy.
 #[derive(Clone)]
 pub enum Hook {
@@ -205,110 +213,14 @@ pub enum Hook {
     Rewriter(Arc<dyn Rewriter>),
     /// See [`ResponseInspector`].
     ResponseInspector(Arc<dyn ResponseInspector>),
+    /// See [`ResponseBodyInspector`].
+    ResponseBodyInspector(Arc<dyn ResponseBodyInspector>),
+    /// See [`ResponseBodyRewriter`].
+    ResponseBodyRewriter(Arc<dyn ResponseBodyRewriter>),
+    /// See [`ResponseChunkInspector`].
+    ResponseChunkInspector(Arc<dyn ResponseChunkInspector>),
+    /// See [`ResponseChunkRewriter`].
+    ResponseChunkRewriter(Arc<dyn ResponseChunkRewriter>),
     /// See [`ResponseRewriter`].
     ResponseRewriter(Arc<dyn ResponseRewriter>),
-}
-
-/// The hooks of one built policy. They share one [`Slot`] per request.
-#[derive(Default, Clone)]
-pub struct Hooks {
-    list: Vec<(Stage, Hook)>,
-    answers_preflight: bool,
-    parameters: Vec<String>,
-}
-
-impl Hooks {
-    /// None yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a guard at [`Stage::Edge`] or [`Stage::Quota`].
-    #[must_use]
-    pub fn guard(self, stage: Stage, guard: &Arc<impl Guard + 'static>) -> Self {
-        self.with(stage, Hook::Guard(Arc::clone(guard) as Arc<dyn Guard>))
-    }
-
-    /// Adds a gate at [`Stage::Edge`] or [`Stage::Quota`].
-    #[must_use]
-    pub fn gate(self, stage: Stage, gate: &Arc<impl Gate + 'static>) -> Self {
-        self.with(stage, Hook::Gate(Arc::clone(gate) as Arc<dyn Gate>))
-    }
-
-    /// Adds an authorizer.
-    #[must_use]
-    pub fn authorizer(self, authorizer: &Arc<impl Authorizer + 'static>) -> Self {
-        self.with(Stage::Authorize, Hook::Authorizer(Arc::clone(authorizer) as _))
-    }
-
-    /// Adds a meter of the body's length.
-    #[must_use]
-    pub fn body_meter(self, meter: &Arc<impl BodyMeter + 'static>) -> Self {
-        self.with(Stage::Inspect, Hook::BodyMeter(Arc::clone(meter) as _))
-    }
-
-    /// Adds an inspector of the body.
-    #[must_use]
-    pub fn inspector(self, inspector: &Arc<impl Inspector + 'static>) -> Self {
-        self.with(Stage::Inspect, Hook::Inspector(Arc::clone(inspector) as _))
-    }
-
-    /// Adds a rewriter of the request.
-    #[must_use]
-    pub fn rewriter(self, rewriter: &Arc<impl Rewriter + 'static>) -> Self {
-        self.with(Stage::Transform, Hook::Rewriter(Arc::clone(rewriter) as _))
-    }
-
-    /// Adds an inspector of the answer's head.
-    #[must_use]
-    pub fn response_inspector(self, inspector: &Arc<impl ResponseInspector + 'static>) -> Self {
-        self.with(Stage::Response, Hook::ResponseInspector(Arc::clone(inspector) as _))
-    }
-
-    /// Adds a rewriter of the answer's headers.
-    #[must_use]
-    pub fn response_rewriter(self, rewriter: &Arc<impl ResponseRewriter + 'static>) -> Self {
-        self.with(Stage::Response, Hook::ResponseRewriter(Arc::clone(rewriter) as _))
-    }
-
-    /// Says that one of the guards answers CORS preflights, so that a route whose methods do not
-    /// list
-    /// `OPTIONS` still receives the preflights of its methods.
-    #[must_use]
-    pub fn answers_preflight(mut self) -> Self {
-        self.answers_preflight = true;
-        self
-    }
-
-    /// Whether [`Hooks::answers_preflight`] was said.
-    #[must_use]
-    pub fn does_answer_preflight(&self) -> bool {
-        self.answers_preflight
-    }
-
-    /// Says that the policy reads the path parameter `{name}`: a route whose path has none such
-    /// does not load.
-    #[must_use]
-    pub fn reads_parameter(mut self, name: impl Into<String>) -> Self {
-        self.parameters.push(name.into());
-        self
-    }
-
-    /// The path parameters that the policy reads.
-    #[must_use]
-    pub fn parameters(&self) -> &[String] {
-        &self.parameters
-    }
-
-    /// The hooks with their stages, in the order added.
-    #[must_use]
-    pub fn list(&self) -> &[(Stage, Hook)] {
-        &self.list
-    }
-
-    fn with(mut self, stage: Stage, hook: Hook) -> Self {
-        self.list.push((stage, hook));
-        self
-    }
 }
