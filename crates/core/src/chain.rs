@@ -163,7 +163,7 @@ impl Chain {
             let last = if entry.stage == Stage::Response { usize::MAX - entry.slot } else { 0 };
             (entry.stage, last)
         });
-        let body_limit = inspectors(&entries).map(|(_, i)| i.limit()).max();
+        let body_limit = inspectors(&entries).map(|(_, i)| i.limit()).min();
         let meters = entries
             .iter()
             .filter_map(|entry| match &entry.hook {
@@ -222,7 +222,8 @@ impl Chain {
         self.answers_preflight
     }
 
-    /// The most bytes of the decoded body that inspectors need; `None` where no body is read.
+    /// The most bytes of the decoded body that every inspector accepts; `None` where no body is
+    /// read.
     #[must_use]
     pub fn body_limit(&self) -> Option<u64> {
         self.body_limit
