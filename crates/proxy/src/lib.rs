@@ -35,6 +35,13 @@ pub mod fuzz {
         let body = bytes::Bytes::copy_from_slice(body);
         crate::exchange::decode(&body, std::iter::once(field), limit).ok().map(|b| b.len())
     }
+
+    /// What is found in frames of HTTP/2 that come in these pieces: the streams that begin, and
+    /// the code of the flood that they are, if they are one.
+    #[must_use]
+    pub fn frames<'b>(pieces: impl Iterator<Item = &'b [u8]>) -> (Vec<u32>, Option<&'static str>) {
+        crate::http::frames(pieces)
+    }
 }
 
 /// Checks what only the data plane can: that certificates, keys and authorities are usable.

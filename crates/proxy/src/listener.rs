@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use demilune_core::Downstream;
 use demilune_core::head::TlsFacts;
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
@@ -18,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 use crate::curfew::{CurfewGuard, Curfews};
 use crate::exchange::{Connection, exchange, unparsed};
 use crate::generation::Serving;
-use crate::http::{Deadlines, Protocol, Stream, Terms, serve};
+use crate::http::{Begun, Deadlines, Protocol, Stream, Terms, serve};
 use crate::worker::Worker;
 
 /// Connections waiting to be accepted by one worker.
@@ -160,8 +161,8 @@ async fn converse(
     let mut downstream = Downstream::new(peer, Arc::clone(&serving.listener.name), None);
     let Some(tls) = &serving.tls else {
         let protocol = Protocol::Http1;
-        let stream = Stream::Plain(stream);
-        return speak(worker, &serving, (downstream, counted), protocol, stream, curfew).await;
+        let begun = Begun { before: Bytes::new(), stream: Stream::Plain(stream) };
+        return speak(worker, &serving, (downstream, counted), protocol, begun, curfew).await;
     };
     let handshake = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream);
     match tokio::time::timeout(serving.listener.limits.handshake, handshake).await {
@@ -169,7 +170,8 @@ async fn converse(
             let (facts, protocol) = facts(&stream);
             downstream.tls = Some(facts);
             let stream = Stream::Tls(Box::new(stream.into()));
-            speak(worker, &serving, (downstream, counted), protocol, stream, curfew).await;
+            let begun = Begun { before: Bytes::new(), stream };
+            speak(worker, &serving, (downstream, counted), protocol, begun, curfew).await;
         }
         Ok(Err(_)) | Err(_) => {
             worker.shared.telemetry.tls_handshake_failed(&serving.listener.name);
@@ -197,7 +199,7 @@ async fn speak(
     serving: &Serving,
     (downstream, counted): (Downstream, Counted),
     protocol: Protocol,
-    stream: Stream,
+    begun: Begun,
     curfew: CurfewGuard,
 ) {
     let limits = serving.listener.limits;
@@ -210,11 +212,12 @@ async fn speak(
         clock: Arc::clone(&worker.shared.clock),
         timers: worker.timers.clone(),
         deadlines,
+        preface: limits.head,
         head_size: limits.head_size,
         curfew,
         tasks: worker.background.clone(),
     };
     let (one, two) = (Rc::clone(worker), Rc::clone(&connection));
     let answer = move |wire| exchange(Rc::clone(&one), Rc::clone(&two), wire);
-    serve(stream, terms, answer, |refusal| unparsed(worker, &connection, refusal)).await;
+    serve(begun, terms, answer, |refusal| unparsed(worker, &connection, refusal)).await;
 }

@@ -20,10 +20,6 @@ impl WireError {
     pub(crate) fn refused(code: &'static str, reason: &str) -> Self {
         Self { code: Some(code), reason: reason.to_owned() }
     }
-
-    pub(crate) fn from_hyper(error: &hyper::Error) -> Self {
-        Self::new(error.to_string())
-    }
 }
 
 impl fmt::Display for WireError {
