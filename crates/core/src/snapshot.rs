@@ -42,6 +42,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// How it speaks TLS; `None` for plain HTTP.
     pub tls: Option<ListenerTls>,
+    /// Whether clients without TLS may speak HTTP/2 by beginning with its preface.
+    pub prior_knowledge: bool,
     /// The routes it serves.
     pub routes: RouteIndex,
     /// What clients are allowed.

@@ -19,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 use crate::curfew::{CurfewGuard, Curfews};
 use crate::exchange::{Connection, exchange, unparsed};
 use crate::generation::Serving;
-use crate::http::{Begun, Deadlines, Protocol, Stream, Terms, serve};
+use crate::http::{Begun, Deadlines, Protocol, Stream, Terms, protocol_of, serve};
 use crate::worker::Worker;
 
 /// Connections waiting to be accepted by one worker.
@@ -160,9 +160,7 @@ async fn converse(
 ) {
     let mut downstream = Downstream::new(peer, Arc::clone(&serving.listener.name), None);
     let Some(tls) = &serving.tls else {
-        let protocol = Protocol::Http1;
-        let begun = Begun { before: Bytes::new(), stream: Stream::Plain(stream) };
-        return speak(worker, &serving, (downstream, counted), protocol, begun, curfew).await;
+        return plain(worker, &serving, (downstream, counted), stream, curfew).await;
     };
     let handshake = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream);
     match tokio::time::timeout(serving.listener.limits.handshake, handshake).await {
@@ -177,6 +175,26 @@ async fn converse(
             worker.shared.telemetry.tls_handshake_failed(&serving.listener.name);
         }
     }
+}
+
+/// A connection without TLS.
+async fn plain(
+    worker: &Rc<Worker>,
+    serving: &Serving,
+    client: (Downstream, Counted),
+    stream: TcpStream,
+    curfew: CurfewGuard,
+) {
+    let mut begun = Begun { before: Bytes::new(), stream: Stream::Plain(stream) };
+    let mut protocol = Protocol::Http1;
+    if serving.listener.prior_knowledge {
+        let looking = protocol_of(&mut begun, curfew.curfew());
+        // Who says nothing at all is not waited for longer than between two requests.
+        let found = tokio::time::timeout(serving.listener.limits.idle, looking).await;
+        let Ok(Ok(found)) = found else { return };
+        protocol = found;
+    }
+    speak(worker, serving, client, protocol, begun, curfew).await;
 }
 
 fn facts(stream: &TlsStream<TcpStream>) -> (TlsFacts, Protocol) {

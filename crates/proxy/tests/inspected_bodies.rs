@@ -100,6 +100,7 @@ fn snapshot(origin: SocketAddr, looks: &Arc<Looks>) -> Snapshot {
         name: "l".into(),
         address: "127.0.0.1:0".parse().unwrap(),
         tls: None,
+        prior_knowledge: false,
         routes: RouteIndex::build(&routes).0,
         limits,
     };

@@ -8,7 +8,7 @@ use demilune_core::snapshot::{CertificateFiles, ClientLimits, Listener, Listener
 use demilune_core::{Route, RouteIndex};
 
 use super::Compiler;
-use crate::model::{ClientLimitsConfig, ListenerConfig, ListenerTlsConfig};
+use crate::model::{ClientLimitsConfig, ListenerConfig, ListenerTlsConfig, PlainHttp2Config};
 
 impl Compiler<'_> {
     pub(crate) fn listeners(&mut self, routes: &[Arc<Route>]) -> Vec<Arc<Listener>> {
@@ -75,9 +75,21 @@ impl Compiler<'_> {
             }
             _ => {}
         }
+        if config.tls.is_some() && config.http2.is_some() {
+            let reason = "`http2` has no effect beside `tls`: clients choose it by ALPN";
+            self.error("config.no_effect", &format!("{path}.http2"), reason);
+        }
         let tls = config.tls.as_ref().map(|tls| self.listener_tls(&path, tls));
         let limits = self.client_limits(&format!("{path}.limits"), &config.limits);
-        Listener { name: name.into(), address: config.address, tls, routes, limits }
+        let prior_knowledge = config.http2 == Some(PlainHttp2Config::PriorKnowledge);
+        Listener {
+            name: name.into(),
+            address: config.address,
+            tls,
+            prior_knowledge,
+            routes,
+            limits,
+        }
     }
 
     fn listener_tls(&mut self, path: &str, config: &ListenerTlsConfig) -> ListenerTls {

@@ -5,7 +5,9 @@ mod listener;
 mod route;
 mod upstream;
 
-pub use listener::{CertificateConfig, ClientLimitsConfig, ListenerConfig, ListenerTlsConfig};
+pub use listener::{
+    CertificateConfig, ClientLimitsConfig, ListenerConfig, ListenerTlsConfig, PlainHttp2Config,
+};
 pub use route::{Authenticate, MatchConfig, RouteConfig};
 pub use upstream::{
     BalanceConfig, EndpointUrl, HealthConfig, HostConfig, TimeoutsConfig, UpstreamConfig,

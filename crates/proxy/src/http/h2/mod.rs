@@ -11,10 +11,12 @@ mod connection;
 mod frames;
 mod io;
 mod meter;
+mod preface;
 mod request;
 mod stream;
 
 pub(crate) use body::StreamBody;
+pub(crate) use preface::protocol_of;
 
 use std::io::ErrorKind;
 use std::pin::{Pin, pin};
