@@ -19,7 +19,7 @@ pub(crate) use body::StreamBody;
 pub(crate) use preface::protocol_of;
 
 use std::io::ErrorKind;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -30,9 +30,9 @@ use ::h2::{Reason, RecvStream};
 use bytes::Bytes;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::time::Sleep;
 
 use super::{Begun, Terms, Unparsed, Watched, WireError, WireRequest, WireResponse};
+use crate::timer::Timer;
 use connection::{Open, Shared};
 use io::Metered;
 use stream::Stream;
@@ -117,12 +117,14 @@ where
         Ok(Err(error)) if !error.is_io() => return Ending::Foreign,
         _ => return Ending::Late,
     };
+    let deadline = terms.timers.timer();
+    deadline.set(terms.preface);
     let driver = Driver {
-        settings: Some(Box::pin(tokio::time::sleep(terms.preface))),
+        deadline,
+        begun: false,
         exchange: Rc::new(exchange),
         told: false,
         judged: false,
-        farewell: None,
         shared,
         terms,
         refused,
@@ -185,14 +187,15 @@ struct Driver<'a, F> {
     terms: Terms,
     refused: &'a dyn Fn(Unparsed),
     exchange: Rc<F>,
-    /// Runs until the client's SETTINGS have come.
-    settings: Option<Pin<Box<Sleep>>>,
+    /// For the client's SETTINGS; and then for leaving, while nothing is under way and the client
+    /// was told that nothing may begin. While there is a timer, dates are true.
+    deadline: Timer,
+    /// Whether its SETTINGS have come.
+    begun: bool,
     /// Whether the client was told that no further request may begin.
     told: bool,
     /// Whether the client was told to go.
     judged: bool,
-    /// Runs while nothing is under way and the client was told that nothing may begin.
-    farewell: Option<Pin<Box<Sleep>>>,
 }
 
 impl<F, R, B> Driver<'_, F>
@@ -236,8 +239,9 @@ where
                 Poll::Pending => {
                     let reason = match self.shared.verdict(cx) {
                         Some(_) => Reason::ENHANCE_YOUR_CALM,
-                        None if self.poll_farewell(cx).is_ready() => Reason::NO_ERROR,
-                        None => break,
+                        None if self.poll_deadline(cx).is_pending() => break,
+                        None if !self.begun => return Poll::Ready(Ending::Late),
+                        None => Reason::NO_ERROR,
                     };
                     if std::mem::replace(&mut self.judged, true) {
                         break;
@@ -247,24 +251,26 @@ where
             }
         }
         self.tell();
-        self.poll_settings(cx).map(|()| Ending::Late)
+        Poll::Pending
     }
 
-    /// Ready when a client that was told to finish has nothing under way and does not leave.
-    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the client is late: with its SETTINGS, or with leaving.
+    fn poll_deadline(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if !self.begun {
+            self.begun = self.shared.has_begun();
+            if !self.begun {
+                return self.deadline.poll(cx);
+            }
+            self.deadline.clear();
+        }
         if !self.told || self.shared.is_busy() {
-            self.farewell = None;
+            self.deadline.clear();
             return Poll::Pending;
         }
-        let timer = || Box::pin(tokio::time::sleep(FAREWELL));
-        self.farewell.get_or_insert_with(timer).as_mut().poll(cx)
-    }
-
-    fn poll_settings(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.shared.has_begun() {
-            self.settings = None;
+        if !self.deadline.is_set() {
+            self.deadline.set(FAREWELL);
         }
-        self.settings.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+        self.deadline.poll(cx)
     }
 
     /// Begins a stream as a task.
