@@ -10,13 +10,19 @@
     reason = "a target reports what it finds by panicking"
 )]
 
+mod wire;
+
+use std::net::IpAddr;
+
 use demilune_config::diagnostic::FileId;
 use demilune_config::explain::Question;
 use demilune_config::{load_text, tree};
 use demilune_core::path::canonical_path;
 use demilune_core::route::{HostPattern, Template, form_decoded};
-use demilune_core::{ByteSize, Host, Period, Rate};
+use demilune_core::snapshot::{ForwardedHeader, TrustedProxies};
+use demilune_core::{ByteSize, Host, Network, Networks, Period, Rate};
 use demilune_identity::{ApiKey, BasicCredentials, KeyDigest, PasswordHash};
+use demilune_proxy::fuzz::{proxy_header, walk};
 
 /// A target: its name, what it runs, and inputs to start from.
 pub struct Target {
@@ -85,6 +91,28 @@ pub const TARGETS: &[Target] = &[
         ],
     },
     Target {
+        name: "proxy_protocol",
+        run: proxy_protocol,
+        seeds: &[
+            "PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\nGET / HTTP/1.1\r\n",
+            "PROXY TCP6 2001:db8::7 ::1 4711 443\r\n",
+            "PROXY UNKNOWN x\r\n",
+            "\r\n\r\n\0\r\nQUIT\n\u{21}\u{11}\0\u{c}abcdefghijkl",
+            "\r\n\r\n\0\r\nQUIT\n\u{21}\u{11}\0\u{11}abcdefghijkl\u{2}\0\u{2}ab",
+            "\r\n\r\n\0\r\nQUIT\n\u{20}\0\0\0",
+        ],
+    },
+    Target {
+        name: "forwarded",
+        run: forwarded,
+        seeds: &[
+            "192.0.2.7, 10.0.0.2\n10.0.0.3",
+            "[2001:db8::7]:4711,unknown, 10.0.0.2:80",
+            "for=192.0.2.7;by=\"a, b\", for=10.0.0.2",
+            "For=\"[2001:db8::7]:_x\";proto=https\nfor=\"\\1\", for=_hidden",
+        ],
+    },
+    Target {
         name: "redact",
         run: redact,
         seeds: &[
@@ -94,6 +122,9 @@ pub const TARGETS: &[Target] = &[
             "plain",
         ],
     },
+    Target { name: "request_head", run: wire::request_head, seeds: wire::REQUESTS },
+    Target { name: "response_head", run: wire::response_head, seeds: wire::ANSWERS },
+    Target { name: "chunked", run: wire::chunked, seeds: wire::CHUNKED },
 ];
 
 fn text(bytes: &[u8]) -> Option<&str> {
@@ -207,6 +238,42 @@ fn frames(bytes: &[u8]) {
         assert_eq!(demilune_proxy::fuzz::frames(bytes.chunks(size)), whole, "cut by {size}");
     }
     assert!(whole.0.windows(2).all(|pair| pair.first() < pair.last()), "{:?}", whole.0);
+}
+
+/// A header is found at the same place however much has come, and nothing behind it counts.
+fn proxy_protocol(bytes: &[u8]) {
+    let found = proxy_header(bytes);
+    for end in 0..bytes.len() {
+        let part = proxy_header(bytes.get(..end).unwrap_or_default());
+        match (&found, &part) {
+            (Ok(Some((length, _))), Ok(Some(_))) if end >= *length => assert_eq!(part, found),
+            (Ok(Some((length, _))), part) => assert!(end < *length && *part == Ok(None)),
+            (Ok(None), part) => assert_eq!(*part, Ok(None)),
+            (Err(()), Ok(Some(_))) => panic!("what follows a header counts"),
+            (Err(()), _) => {}
+        }
+    }
+}
+
+/// The client is the first address that is not trusted; what lies beyond it does not count.
+fn forwarded(bytes: &[u8]) {
+    let list = ["10.0.0.0/8", "2001:db8:1::/48"].map(|text| Network::try_from(text.to_owned()));
+    let networks = Networks::new(&list.map(|network| network.expect("a network")));
+    for header in [ForwardedHeader::XForwardedFor, ForwardedHeader::Forwarded] {
+        let trusted = TrustedProxies { networks: networks.clone(), header };
+        let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+        let peer = IpAddr::from([10, 0, 0, 1]);
+        let Some((client, hops)) = walk(&trusted, peer, &lines) else { continue };
+        assert!(hops.len() <= 32 && hops.iter().all(|hop| trusted.networks.contains(*hop)));
+        assert_eq!(hops.first().copied().unwrap_or(client), peer);
+        if !trusted.networks.contains(client) {
+            let invented: &[u8] = b"junk\", for=\"_x";
+            let more = [&[invented][..], &lines].concat();
+            assert_eq!(walk(&trusted, peer, &more), Some((client, hops)));
+        }
+        let stranger = IpAddr::from([192, 0, 2, 9]);
+        assert_eq!(walk(&trusted, stranger, &lines), Some((stranger, Vec::new())));
+    }
 }
 
 /// No API key is left in what was redacted.

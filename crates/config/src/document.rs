@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Sources, Span};
-use crate::model::{DefaultsConfig, Model, SecretSource, ShutdownConfig};
+use crate::model::{DefaultsConfig, Model, OverloadConfig, SecretSource, ShutdownConfig};
 use crate::tree::{self, Tree, Value, nearest};
 
 /// What was written, with positions.
@@ -49,6 +49,7 @@ pub(crate) const KEYS: &[&str] = &[
     "routes",
     "admin",
     "shutdown",
+    "overload",
 ];
 
 /// Reads a document from a file or a folder (all `*.yaml`, `*.yml` and `*.json` directly in it).
@@ -126,6 +127,7 @@ fn read_model(tree: &Tree, diagnostics: &mut Diagnostics) -> Option<Model> {
         routes: named(tree, "routes", diagnostics),
         admin: one(tree, "admin", diagnostics),
         shutdown: one(tree, "shutdown", diagnostics).unwrap_or_else(ShutdownConfig::default),
+        overload: one(tree, "overload", diagnostics).unwrap_or_else(OverloadConfig::default),
     };
     (!diagnostics.has_errors()).then_some(model)
 }
@@ -215,10 +217,14 @@ impl Document {
             SecretSource::Env(_) => None,
         });
         let listeners = self.model.listeners.values().filter_map(|listener| listener.tls.as_ref());
-        let certificates = listeners.flat_map(|tls| &tls.certificates);
-        let pairs = certificates.flat_map(|files| [&files.chain, &files.key]);
+        let certificates = listeners.clone().flat_map(|tls| &tls.certificates);
+        let pairs = certificates
+            .flat_map(|files| [&files.chain, &files.key].into_iter().chain(&files.ocsp));
+        let clients = listeners.filter_map(|tls| tls.client_certificates.as_ref());
+        let clients = clients.flat_map(|it| it.revocation.iter().chain([&it.authorities]));
         let upstreams = self.model.upstreams.values().filter_map(|upstream| upstream.tls.as_ref());
         let authorities = upstreams.filter_map(|tls| tls.authorities.as_ref());
-        secrets.chain(pairs).chain(authorities).map(|path| self.resolve(path)).collect()
+        let all = secrets.chain(pairs).chain(clients).chain(authorities);
+        all.map(|path| self.resolve(path)).collect()
     }
 }

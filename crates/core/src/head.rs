@@ -1,6 +1,6 @@
 //! A request as the policies see it: who connected, the normalised head, the route, the identity.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -18,24 +18,58 @@ pub const HOST_LIMIT: usize = 253;
 const PORT_ROOM: usize = 6;
 
 /// Who connected, and how.
+///
+/// The client is the other end of the connection, unless somebody whom the listener believes spoke
+/// for another one: a load balancer by the PROXY protocol for a connection, a proxy by a header for
+/// a request.
 #[derive(Debug, Clone)]
 pub struct Downstream {
-    /// The other end of the connection.
+    /// The other end of the connection, whoever it spoke for.
     pub peer: SocketAddr,
     /// The listener that accepted it, as the document names it.
     pub listener: Arc<str>,
     /// What the TLS handshake settled; `None` on plain connections.
     pub tls: Option<TlsFacts>,
     address: IpAddr,
+    port: Option<u16>,
     address_text: Arc<str>,
+    hops: Option<Arc<str>>,
 }
 
 impl Downstream {
     /// A connection from `peer` to the listener of this name.
     #[must_use]
     pub fn new(peer: SocketAddr, listener: Arc<str>, tls: Option<TlsFacts>) -> Self {
-        let address = peer.ip().to_canonical();
-        Self { peer, listener, tls, address, address_text: address.to_string().into() }
+        Self::relayed(peer, peer, listener, tls)
+    }
+
+    /// A connection from `peer`, which says that it passes on one from `client`, and is believed.
+    #[must_use]
+    pub fn relayed(
+        peer: SocketAddr,
+        client: SocketAddr,
+        listener: Arc<str>,
+        tls: Option<TlsFacts>,
+    ) -> Self {
+        let address = client.ip().to_canonical();
+        let (port, address_text) = (Some(client.port()), address.to_string().into());
+        Self { peer, listener, tls, address, port, address_text, hops: None }
+    }
+
+    /// For one request on this connection: it is `client`'s, and came by `hops`, from the one
+    /// nearest to the client to the one nearest to us.
+    #[must_use]
+    pub fn forwarded(&self, client: IpAddr, hops: &[IpAddr]) -> Self {
+        let address = client.to_canonical();
+        let address_text: Arc<str> = address.to_string().into();
+        let mut all = String::from(&*address_text);
+        for hop in hops {
+            // Writing to a string does not fail.
+            let _ = write!(all, ", {}", hop.to_canonical());
+        }
+        let (listener, tls) = (Arc::clone(&self.listener), self.tls.clone());
+        let hops = Some(all.into());
+        Self { peer: self.peer, listener, tls, address, port: None, address_text, hops }
     }
 
     /// The client's address, IPv4-mapped IPv6 addresses unwrapped.
@@ -49,15 +83,53 @@ impl Downstream {
     pub fn address_text(&self) -> &str {
         &self.address_text
     }
+
+    /// The client's port, where it is known.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Whether the client is another than the other end of the connection.
+    #[must_use]
+    pub fn is_passed_on(&self) -> bool {
+        self.port != Some(self.peer.port()) || self.address != self.peer.ip().to_canonical()
+    }
+
+    /// What the upstream is told as `X-Forwarded-For`: the client, then the proxies between it and
+    /// us that were believed.
+    #[must_use]
+    pub fn forwarded_for(&self) -> &str {
+        self.hops.as_deref().unwrap_or(&self.address_text)
+    }
 }
 
 /// What the TLS handshake settled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TlsFacts {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
     /// The server name the client asked for, in lower case.
     pub server_name: Option<Arc<str>>,
+    /// The client's certificate, verified against the listener's authorities; `None` where the
+    /// client showed none.
+    pub client_certificate: Option<Arc<ClientCertificate>>,
+}
+
+/// What a verified client certificate says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The subject as RFC 4514 writes it, such as `CN=acme, O=Acme Ltd`; may be empty.
+    pub subject: String,
+    /// DNS names, in lower case.
+    pub dns_names: Vec<String>,
+    /// URIs, SPIFFE ids among them.
+    pub uris: Vec<String>,
+    /// Addresses of electronic mail.
+    pub emails: Vec<String>,
+    /// SHA-256 of the certificate's DER form, 64 hexadecimal digits in lower case (what RFC 8705
+    /// calls its thumbprint, there in base64url).
+    pub thumbprint: String,
 }
 
 /// The scheme of the request as the client used it.

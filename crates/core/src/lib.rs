@@ -14,6 +14,7 @@ pub mod consumer;
 pub mod env;
 pub mod head;
 pub mod hook;
+pub mod network;
 pub mod path;
 pub mod pipeline;
 pub mod policy;
@@ -37,6 +38,7 @@ pub use hook::{
     Authenticator, Authorizer, BodyMeter, Carrier, Gate, Guard, Hook, Hooks, Inspector, Outcome,
     Proof, ResponseInspector, ResponseRewriter, Rewriter, Slot,
 };
+pub use network::{Network, Networks};
 pub use path::{PathExceptions, Target};
 pub use pipeline::{Ending, Exchange};
 pub use policy::{Authentication, Code, Invalid, Meta, Policy};

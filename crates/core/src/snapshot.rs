@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::head::Scheme;
+use crate::network::Networks;
 use crate::route::{Route, RouteIndex};
 use crate::secret::Secret;
 
@@ -31,6 +32,19 @@ pub struct Snapshot {
     pub admin: Option<SocketAddr>,
     /// How long open exchanges may go on after a shutdown began.
     pub drain: Duration,
+    /// When new work is refused.
+    pub overload: Overload,
+}
+
+/// When new work is refused because there is too much already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overload {
+    /// Exchanges under way at the same time, over all workers; each takes an equal share.
+    pub requests: usize,
+    /// The process's resident memory, in bytes; `None` for a share of what there is.
+    pub memory: Option<u64>,
+    /// By how much a worker may run behind.
+    pub delay: Duration,
 }
 
 /// An address that accepts connections.
@@ -44,10 +58,34 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// Whether clients without TLS may speak HTTP/2 by beginning with its preface.
     pub prior_knowledge: bool,
+    /// Who begins connections with a header of the PROXY protocol, and must.
+    pub proxy_protocol: Option<Networks>,
+    /// Which proxies are believed about the client of a request.
+    pub trusted_proxies: Option<TrustedProxies>,
+    /// Whether it serves nothing, and sends clients to `https` instead.
+    pub redirects: bool,
     /// The routes it serves.
     pub routes: RouteIndex,
     /// What clients are allowed.
     pub limits: ClientLimits,
+}
+
+/// Proxies that are believed about whose requests they pass on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustedProxies {
+    /// Where they are.
+    pub networks: Networks,
+    /// The header in which each of them writes down whom it got the request from.
+    pub header: ForwardedHeader,
+}
+
+/// The header by which proxies say where a request came from. Only the one named is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`: a list of addresses.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// Limits on clients of a listener.
@@ -55,6 +93,12 @@ pub struct Listener {
 pub struct ClientLimits {
     /// Connections open at the same time, over all workers.
     pub connections: usize,
+    /// Of these, from one address (IPv6: one /64); proxies that are believed are not counted, the
+    /// clients of load balancers are.
+    pub connections_per_address: usize,
+    /// TLS handshakes, and headers of the PROXY protocol, under way at the same time, over all
+    /// workers.
+    pub handshakes: usize,
     /// From the connection's start to the end of the TLS handshake.
     pub handshake: Duration,
     /// From a request's first byte to the end of its head.
@@ -65,6 +109,10 @@ pub struct ClientLimits {
     pub write_idle: Duration,
     /// Without a request on a kept-alive connection.
     pub idle: Duration,
+    /// From a request's head to the end of its answer; `None` for no limit.
+    pub request: Option<Duration>,
+    /// Bytes a second, on average, that a client must move while it is waited for.
+    pub least_rate: u64,
     /// Size of a request's head, in bytes.
     pub head_size: usize,
 }
@@ -74,6 +122,24 @@ pub struct ClientLimits {
 pub struct ListenerTls {
     /// Chosen by server name; the first where none fits or the client named none.
     pub certificates: Vec<CertificateFiles>,
+    /// The oldest version spoken.
+    pub minimum_version: TlsVersion,
+    /// The only cipher suites offered, by their names in IANA's registry; empty for all modern
+    /// ones.
+    pub cipher_suites: Vec<&'static str>,
+    /// Whether clients are asked for certificates.
+    pub client_certificates: Option<ClientCertificates>,
+    /// Where the document says all this, such as `listeners.public.tls`.
+    pub place: String,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246), with forward secrecy and authenticated encryption only.
+    Tls12,
+    /// TLS 1.3 (RFC 8446).
+    Tls13,
 }
 
 /// A certificate chain with its key, as read from files.
@@ -83,7 +149,23 @@ pub struct CertificateFiles {
     pub chain: Bytes,
     /// PEM.
     pub key: Secret,
+    /// What the authority says of its revocation (RFC 6960), in DER, to be stapled to handshakes.
+    pub ocsp: Option<Bytes>,
     /// Where the document names them, such as `listeners.public.tls.certificates[0]`.
+    pub place: String,
+}
+
+/// How clients prove who they are in the handshake.
+#[derive(Debug, Clone)]
+pub struct ClientCertificates {
+    /// PEM of the authorities that issue them.
+    pub authorities: Bytes,
+    /// Whether a client without one is turned away.
+    pub required: bool,
+    /// Lists of revoked certificates, each PEM or DER. With one, every certificate of a chain must
+    /// be covered by one that has not expired.
+    pub revocation: Vec<Bytes>,
+    /// Where the document says so, such as `listeners.public.tls.client_certificates`.
     pub place: String,
 }
 

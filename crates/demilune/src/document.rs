@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use demilune_backends::{MemoryCounters, Pool};
+use demilune_backends::{MemoryCounters, Pool, SystemClock};
 use demilune_config::diagnostic::{Diagnostic, Diagnostics};
 use demilune_config::{Compiled, Document, Rejected, Services, compile, load};
-use demilune_core::Snapshot;
+use demilune_core::{Clock as _, Snapshot};
 
 /// Subjects that a command can count: it asks one question.
 const COUNTERS: usize = 1_000;
@@ -33,25 +33,38 @@ pub(crate) fn usable(path: &Path) -> anyhow::Result<Result<Usable, Box<Rejected>
 }
 
 fn ready(document: Document, services: &Services) -> Result<Usable, Box<Rejected>> {
-    let checked = compile(&document, services).and_then(|compiled| {
-        match demilune_proxy::check(&compiled.snapshot) {
-            Ok(()) => Ok(compiled),
-            Err(problems) => Err(placed(&document, problems)),
-        }
-    });
+    let now = SystemClock.now();
+    let checked =
+        compile(&document, services).and_then(|mut compiled| {
+            match demilune_proxy::check(&compiled.snapshot, now) {
+                Ok(warnings) => {
+                    compiled.warnings.extend(placed(&document, warnings, |code, reason| {
+                        Diagnostic::warning(code, reason)
+                    }));
+                    Ok(compiled)
+                }
+                Err(problems) => {
+                    let mut diagnostics = Diagnostics::new();
+                    diagnostics.extend(placed(&document, problems, |code, reason| {
+                        Diagnostic::error(code, reason)
+                    }));
+                    Err(diagnostics)
+                }
+            }
+        });
     match checked {
         Ok(Compiled { snapshot, warnings }) => Ok(Usable { document, snapshot, warnings }),
         Err(diagnostics) => Err(Box::new(Rejected { sources: document.sources, diagnostics })),
     }
 }
 
-/// What the data plane cannot use, at its place in the text.
-fn placed(document: &Document, problems: Vec<demilune_proxy::Problem>) -> Diagnostics {
-    let mut diagnostics = Diagnostics::new();
-    diagnostics.extend(problems.into_iter().map(|problem| {
-        Diagnostic::error(problem.code, problem.reason)
-            .at(document.span(&problem.place))
-            .path(problem.place)
-    }));
-    diagnostics
+/// What the data plane says, at its place in the text.
+fn placed(
+    document: &Document,
+    problems: Vec<demilune_proxy::Problem>,
+    make: fn(&'static str, String) -> Diagnostic,
+) -> impl Iterator<Item = Diagnostic> {
+    problems.into_iter().map(move |problem| {
+        make(problem.code, problem.reason).at(document.span(&problem.place)).path(problem.place)
+    })
 }

@@ -6,6 +6,7 @@ mod command;
 mod demo;
 mod document;
 mod exit;
+mod open_files;
 mod output;
 mod run;
 

@@ -14,14 +14,16 @@ use demilune_backends::{MemoryCounters, Pool, SystemClock};
 use demilune_config::{Compiled, Document, Services, compile, load};
 use demilune_control::{Admin, Apply, Misplaced, Reloader, Watch, problems, warn};
 use demilune_core::{Clock, Snapshot};
-use demilune_proxy::{Plane, PlaneSettings, Problem, SimpleResponse, check_health, serve_simple};
+use demilune_proxy::{
+    Plane, PlaneSettings, Problem, SimpleResponse, check_health, serve_simple, watch_memory,
+};
 use demilune_telemetry::{Level, Telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::cli::RunArgs;
-use crate::exit;
+use crate::{exit, open_files};
 
 /// How often the document's files are looked at. A change is believed when two looks agree.
 const LOOK: Duration = Duration::from_millis(400);
@@ -60,6 +62,7 @@ pub(crate) fn run_with(
     warn(&telemetry, &document, &warnings);
     telemetry.watch_counter_evictions(move || counters.evictions());
     telemetry.watch_compute_panics(move || compute.panics());
+    open_files::warn_of(open_files::raise(), &snapshot, &telemetry);
     let settings = PlaneSettings {
         workers: workers.unwrap_or(cores),
         clock,
@@ -133,6 +136,7 @@ impl Gateway {
         operator.borrow_mut().serve(admin.clone());
         let mut checks = JoinSet::new();
         checks.spawn_local(check_health(Arc::clone(&self.plane)));
+        checks.spawn_local(watch_memory(Arc::clone(&self.plane)));
         for (name, address) in self.plane.addresses() {
             self.log_listener("listener.opened", &name, &address.to_string());
         }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use demilune_testkit::{Document, Gateway, Origin, eventually, gateway};
+use demilune_testkit::{Client, Document, Gateway, Origin, eventually, gateway};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,20 +21,33 @@ fn told(lines: &[Value]) -> (Vec<&Value>, Vec<&Value>) {
     (of_kind("access").collect(), of_kind("event").map(|event| &event["type"]).collect())
 }
 
+/// Whether the client is told that its head did not come in time, and is sent away; gives the id
+/// that it is told.
+fn timed_out(client: &mut Client) -> Value {
+    let reply = client.read(false).unwrap();
+    assert_eq!((reply.status, reply.whole), (408, true));
+    assert_eq!(reply.header("connection"), Some("close"));
+    assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+    assert_eq!(reply.json()["detail"], "the request's head did not come in time");
+    assert!(client.ends());
+    reply.json()["request_id"].clone()
+}
+
 #[test]
 fn a_head_that_does_not_end_is_not_waited_for_without_end() {
     let origin = Origin::start();
     let gateway = start(Document::before(&origin).listener("limits: { head: 300ms }"));
-    let mut client = gateway.client("main");
-    client.send("GET / HTTP/1.1\r\nhost: a\r\n");
-    assert!(client.ends());
-    let line = gateway.wait(|line| line["kind"] == "access");
-    let said = json!([line["code"], line["status"], line["end"], line["port"]]);
-    assert_eq!(said, json!(["http.head_incomplete", 0, "client_left", client.port()]));
-    drop(client);
+    for begun in ["G", "GET / HTTP/1.1", "GET / HTTP/1.1\r\nhost: a\r\n", "\r\n"] {
+        let mut client = gateway.client("main");
+        client.send(begun);
+        let id = timed_out(&mut client);
+        let line = gateway.wait(|line| line["kind"] == "access" && line["request_id"] == id);
+        let said = json!([line["code"], line["status"], line["end"], line["port"]]);
+        assert_eq!(said, json!(["http.head_timeout", 408, "complete", client.port()]));
+    }
     let lines = gateway.stop();
     let (access, events) = told(&lines);
-    assert_eq!((access.len(), events), (1, vec![&"http.head_incomplete".into()]));
+    assert_eq!((access.len(), events), (4, vec![&"http.head_timeout".into(); 4]));
     assert!(origin.seen().is_empty());
 }
 
@@ -46,7 +59,7 @@ fn a_head_that_keeps_coming_in_drops_is_not_waited_for_either() {
     client.send("GET / HTTP/1.1\r\nx: ");
     eventually("the connection ends", || (!client.sends("x")).then_some(()));
     let line = gateway.wait(|line| line["kind"] == "access");
-    assert_eq!(line["code"], "http.head_incomplete");
+    assert_eq!((&line["code"], &line["status"]), (&"http.head_timeout".into(), &408.into()));
 }
 
 #[test]
@@ -56,20 +69,44 @@ fn the_time_for_a_head_counts_for_each_request_of_a_connection() {
     let mut client = gateway.client("main");
     assert_eq!(client.get("/whole", &[]).status, 200);
     client.send("GET /half HTTP/1.1\r\n");
-    assert!(client.ends());
-    gateway.wait(|line| line["kind"] == "access" && line["code"] == "http.head_incomplete");
+    timed_out(&mut client);
+    gateway.wait(|line| line["kind"] == "access" && line["code"] == "http.head_timeout");
 }
 
 #[test]
 fn a_client_that_leaves_within_a_head_is_recorded() {
     let origin = Origin::start();
     let gateway = start(Document::before(&origin));
+    for begun in ["G", "GET / HTTP/1.1\r\nhost: a\r\n", "\r\n"] {
+        let mut client = gateway.client("main");
+        client.send(begun);
+        client.finish();
+        // It may read on: it is told nothing all the same.
+        assert!(client.ends());
+        let of_client = |line: &Value| line["kind"] == "access" && line["port"] == client.port();
+        let line = gateway.wait(of_client);
+        let said = json!([line["code"], line["status"], line["end"]]);
+        assert_eq!(said, json!(["http.head_incomplete", 0, "client_left"]));
+    }
+    let lines = gateway.stop();
+    let (access, events) = told(&lines);
+    assert_eq!((access.len(), events), (3, vec![&"http.head_incomplete".into(); 3]));
+}
+
+#[test]
+fn a_connection_that_idles_between_requests_holds_on_both_sides() {
+    let origin = Origin::start();
+    let document: String = Document::before(&origin).into();
+    let hasty = "  hasty: { address: 127.0.0.1:0, limits: { idle: 300ms } }\n";
+    let document = document.replace("listeners:\n", &format!("listeners:\n{hasty}"));
+    let gateway = gateway(env!("CARGO_BIN_EXE_demilune")).config(document).start();
     let mut client = gateway.client("main");
-    client.send("GET / HTTP/1.1\r\nhost: a\r\n");
-    drop(client);
-    let line = gateway.wait(|line| line["kind"] == "access");
-    let said = json!([line["code"], line["status"], line["end"]]);
-    assert_eq!(said, json!(["http.head_incomplete", 0, "client_left"]));
+    for round in 0..3 {
+        assert_eq!(client.request("POST", "/", &[], Some(b"body")).status, 200);
+        assert_eq!((origin.connections(), origin.seen().len()), (1, round + 1));
+        // Others who come later, and may not idle for so long, have been sent away.
+        assert!(gateway.client("hasty").ends());
+    }
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn every_exchange_is_one_line_and_every_refusal_and_every_proof_one_event() {
         case("OPTIONS", "/shared/asked", &page, (204, "", &[])),
         case("PUT", "/shared/refused", &stranger, (403, "cors.origin", &[])),
         case("GET", "/nowhere", &[], (404, "route.none", &[])),
-        case("GET", "/open/a%2fb", &[], (400, "http.path", &[])),
+        case("GET", "/open/a%2Fb", &[], (400, "http.path", &[])),
         case("TRACE", "/open/trace", &[], (405, "http.method", &[])),
     ];
     for case in &cases {
@@ -127,18 +127,22 @@ fn bytes_that_are_no_request_are_one_line_and_one_event_too() {
     let gateway = gateway(EXE).config(document(&origin)).start();
     let long = "x".repeat(60_000);
     let cases = [
-        ("GET /open HTTP/1.1\r\nno colon\r\n\r\n".to_owned(), 400, "http.malformed"),
+        ("GET /open HTTP/1.1\r\nno colon\r\n\r\n".to_owned(), 400, "http.field_line"),
+        ("GET /open HTTP/3.0\r\nhost: a\r\n\r\n".to_owned(), 505, "http.version_unsupported"),
         (format!("GET /open HTTP/1.1\r\nx: {long}\r\n\r\n"), 431, "http.head_too_large"),
         ("GET /open HTTP/1.1\r\nhost: a\r\n".to_owned(), 0, "http.head_incomplete"),
     ];
+    let mut ids = Vec::new();
     for (bytes, status, _) in &cases {
         let mut client = gateway.client("main");
         client.send(bytes);
         client.finish();
-        assert_eq!(client.read(false).map_or(0, |reply| reply.status), *status);
+        let reply = client.read(false);
+        assert_eq!(reply.as_ref().map_or(0, |reply| reply.status), *status);
+        ids.push(reply.map(|reply| reply.json()["request_id"].clone()));
     }
     let lines = gateway.stop();
-    for (_, status, code) in &cases {
+    for ((_, status, code), id) in cases.iter().zip(ids) {
         let of = |kind: &str, key: &str| {
             let wanted = |line: &&Value| line["kind"] == kind && line[key] == *code;
             lines.iter().filter(wanted).collect::<Vec<_>>()
@@ -148,6 +152,7 @@ fn bytes_that_are_no_request_are_one_line_and_one_event_too() {
         };
         assert_eq!(access["status"], *status);
         assert_eq!(access["request_id"], event["request_id"]);
+        assert!(id.is_none_or(|id| id == access["request_id"]), "{access}");
     }
 }
 

@@ -148,8 +148,8 @@ fn a_request_that_does_not_really_ask_for_one_is_like_any_other() {
         ("GET", &HEADERS[..1]),
         ("GET", &HEADERS[1..]),
         ("POST", &HEADERS[..]),
-        ("GET", &[("connection", "upgrade"), ("upgrade", "h2c")]),
         ("GET", &[("connection", "upgrade"), ("upgrade", "websockets")]),
+        ("GET", &[("connection", "upgrade"), ("upgrade", "TLS/1.2")]),
     ] {
         let reply = client.request(method, "/", headers, None);
         assert_eq!((reply.status, reply.text().as_str()), (200, "hello"), "{headers:?}");
@@ -161,6 +161,22 @@ fn a_request_that_does_not_really_ask_for_one_is_like_any_other() {
     client.send("GET / HTTP/1.0\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
     assert_eq!(client.read(false).unwrap().status, 200);
     assert_eq!(origin.last().header("upgrade"), None);
+}
+
+#[test]
+fn an_upgrade_to_http_2_is_refused_beside_one_to_a_websocket_too() {
+    let origin = Origin::start();
+    let gateway = start(Document::before(&origin).route(OPEN));
+    for upgrade in ["h2c", "websocket, h2c", "h2c, websocket", "websocket\r\nupgrade: h2c"] {
+        let mut headers = HEADERS.to_vec();
+        headers[1] = ("Upgrade", upgrade);
+        let reply = gateway.client("main").get("/", &headers);
+        assert_eq!((reply.status, reply.header("upgrade")), (400, None), "{upgrade}");
+        let id = &reply.json()["request_id"];
+        let line = gateway.wait(|line| line["kind"] == "access" && line["request_id"] == *id);
+        assert_eq!(line["code"], "http.h2c", "{upgrade}");
+    }
+    assert_eq!(origin.connections(), 0);
 }
 
 #[test]
@@ -270,6 +286,7 @@ fn it_outlives_the_deadlines_that_are_for_requests() {
     let mut silent = gateway.client("main");
     let mut slow = gateway.client("main");
     slow.send("GET / HTTP/1.1\r\n");
+    assert_eq!(slow.read(false).unwrap().status, 408);
     assert!(silent.ends() && slow.ends());
     client.send("pong");
     assert_eq!(client.bytes(4).unwrap(), b"pong");

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use demilune_core::Snapshot;
 use demilune_core::snapshot::Listener;
+use demilune_core::{Moment, Snapshot};
 use hashbrown::HashMap;
 
-use crate::tls::ServerTls;
+use crate::tls::{ServerTls, Validity};
 use crate::upstream::UpstreamState;
 
 /// What the data plane cannot use.
@@ -28,6 +28,10 @@ pub(crate) struct Generation {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) listeners: HashMap<Arc<str>, Serving>,
     pub(crate) upstreams: HashMap<Arc<str>, Arc<UpstreamState>>,
+    /// When the certificates of each listener are good.
+    validity: Vec<(Arc<str>, Validity)>,
+    /// What works, but somebody should look at.
+    pub(crate) warnings: Vec<Problem>,
 }
 
 /// A worker's own hold on the generation in force: copied without touching the count that all
@@ -73,18 +77,34 @@ impl Generation {
         })
     }
 
-    /// Makes `snapshot` ready; upstreams that did not change keep their state of `previous`.
+    /// When each certificate ends: its listener, its place in the document, and the second since
+    /// the UNIX epoch.
+    pub(crate) fn expiries(&self) -> impl Iterator<Item = (&str, &str, i64)> {
+        self.validity.iter().map(|(name, it)| (&**name, &*it.place, it.not_after))
+    }
+
+    /// Makes `snapshot` ready, of which certificates should be good at `now`; upstreams that did
+    /// not change keep their state of `previous`.
     pub(crate) fn prepare(
         snapshot: Arc<Snapshot>,
         previous: Option<&Self>,
+        now: Moment,
     ) -> Result<Self, Vec<Problem>> {
-        let mut problems = Vec::new();
+        let now = i64::try_from(now.wall.as_secs()).unwrap_or(i64::MAX);
+        let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+        let mut validity = Vec::new();
         let mut listeners = HashMap::new();
         for listener in &snapshot.listeners {
             let tls = match &listener.tls {
                 None => None,
-                Some(tls) => match ServerTls::new(tls) {
-                    Ok(tls) => Some(tls),
+                Some(tls) => match ServerTls::new(tls, now) {
+                    Ok((tls, shown)) => {
+                        warnings.extend(shown.warnings);
+                        let name = &listener.name;
+                        let all = shown.validity.into_iter();
+                        validity.extend(all.map(|it| (Arc::clone(name), it)));
+                        Some(tls)
+                    }
                     Err(found) => {
                         problems.extend(found);
                         continue;
@@ -111,7 +131,7 @@ impl Generation {
             }
         }
         if problems.is_empty() {
-            Ok(Self { snapshot, listeners, upstreams })
+            Ok(Self { snapshot, listeners, upstreams, validity, warnings })
         } else {
             Err(problems)
         }

@@ -12,7 +12,9 @@ mod generation;
 mod http;
 mod hygiene;
 mod listener;
+mod pace;
 mod plane;
+mod pressure;
 mod timer;
 mod tls;
 mod upstream;
@@ -21,13 +23,41 @@ mod worker;
 pub use generation::Problem;
 pub use http::{SimpleRequest, SimpleResponse, serve_simple};
 pub use plane::{Applied, Plane, PlaneSettings};
+pub use pressure::watch_memory;
 pub use upstream::check_health;
 
-use demilune_core::Snapshot;
+use demilune_core::{Moment, Snapshot};
 
 /// Parsers of outside bytes, for the fuzz targets only.
 #[doc(hidden)]
 pub mod fuzz {
+    use std::net::{IpAddr, SocketAddr};
+
+    use demilune_core::snapshot::TrustedProxies;
+
+    /// The length and the source of the PROXY protocol's header that `bytes` begin with; `None`
+    /// where more are needed.
+    ///
+    /// # Errors
+    /// Where they cannot become one.
+    #[expect(clippy::result_unit_err, reason = "whether it is refused is all that is asked")]
+    pub fn proxy_header(bytes: &[u8]) -> Result<Option<(usize, Option<SocketAddr>)>, ()> {
+        let found = crate::listener::proxy_protocol::parse(bytes).map_err(|_| ())?;
+        Ok(found.map(|header| (header.length, header.source)))
+    }
+
+    /// The client and the hops that the lines of a header name; `None` where they are refused.
+    #[must_use]
+    pub fn walk(
+        trusted: &TrustedProxies,
+        peer: IpAddr,
+        lines: &[&[u8]],
+    ) -> Option<(IpAddr, Vec<IpAddr>)> {
+        let lines = lines.iter().rev().copied();
+        let walked = crate::listener::forwarded::walk(trusted, peer, lines).ok()?;
+        Some((walked.client, walked.hops))
+    }
+
     /// The length of `body` after the codings that `field` names were undone; `None` where it is
     /// refused.
     #[must_use]
@@ -44,10 +74,15 @@ pub mod fuzz {
     }
 }
 
-/// Checks what only the data plane can: that certificates, keys and authorities are usable.
+/// Checks what only the data plane can: that certificates, keys and authorities are usable, at
+/// `now`. Gives what works, but somebody should look at, such as a certificate that has expired.
 ///
 /// # Errors
 /// All problems, each with the place in the document.
-pub fn check(snapshot: &std::sync::Arc<Snapshot>) -> Result<(), Vec<Problem>> {
-    generation::Generation::prepare(std::sync::Arc::clone(snapshot), None).map(|_| ())
+pub fn check(
+    snapshot: &std::sync::Arc<Snapshot>,
+    now: Moment,
+) -> Result<Vec<Problem>, Vec<Problem>> {
+    let generation = generation::Generation::prepare(std::sync::Arc::clone(snapshot), None, now);
+    generation.map(|generation| generation.warnings)
 }

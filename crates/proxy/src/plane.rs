@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use demilune_core::{Clock, Snapshot};
-use demilune_telemetry::Telemetry;
+use demilune_telemetry::{Level, Telemetry};
 use tokio::sync::mpsc;
 
 use crate::generation::{Generation, Problem};
 use crate::listener::bind;
+use crate::pressure::Pressure;
+use crate::tls::warm;
 use crate::worker::{Command, Shared, run};
 
 /// What a data plane is made of.
@@ -50,26 +52,41 @@ impl Plane {
     /// # Errors
     /// Every problem of the snapshot, and sockets that cannot be opened.
     pub fn start(settings: PlaneSettings, snapshot: Arc<Snapshot>) -> Result<Self, Vec<Problem>> {
-        let generation = Generation::prepare(snapshot, None)?;
+        let generation = Generation::prepare(snapshot, None, settings.clock.now())?;
+        let tls = generation.listeners.values().find_map(|serving| serving.tls.as_ref());
+        let tls = tls.map(|tls| Arc::clone(&tls.config));
         let shared = Arc::new(Shared {
             generation: ArcSwap::from_pointee(generation),
             clock: settings.clock,
             telemetry: settings.telemetry,
-            connections: Mutex::default(),
+            admissions: Mutex::default(),
+            pressure: Pressure::default(),
+            workers: settings.workers.max(1),
         });
+        let (warm, warming) = std::sync::mpsc::channel();
         let mut workers = Vec::with_capacity(settings.workers);
         let mut threads = Vec::with_capacity(settings.workers);
         for number in 0..settings.workers.max(1) {
             let (commands, receiver) = mpsc::unbounded_channel();
-            let shared = Arc::clone(&shared);
+            let (shared, tls, warm) = (Arc::clone(&shared), tls.clone(), warm.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("demilune-worker-{number}"))
-                .spawn(move || run(shared, receiver))
+                .spawn(move || {
+                    if let Some(tls) = &tls {
+                        warm::up(tls);
+                    }
+                    drop(warm);
+                    run(shared, receiver)
+                })
                 .map_err(|error| vec![problem("", "worker.start", &error)])?;
             workers.push(commands);
             threads.push(thread);
         }
+        // Nobody connects before all workers have dropped their end.
+        drop(warm);
+        let _: Result<(), _> = warming.recv();
         let plane = Self { shared, workers, threads: Mutex::new(threads), bound: Mutex::default() };
+        plane.tell_of_certificates();
         let snapshot = Arc::clone(&plane.shared.generation.load().snapshot);
         plane.open(&snapshot)?.commit(&plane);
         Ok(plane)
@@ -80,14 +97,27 @@ impl Plane {
     /// # Errors
     /// As [`Plane::start`].
     pub fn apply(&self, snapshot: Arc<Snapshot>) -> Result<Applied, Vec<Problem>> {
-        let generation = Generation::prepare(snapshot, Some(&self.shared.generation.load()))?;
+        let now = self.shared.clock.now();
+        let previous = self.shared.generation.load();
+        let generation = Generation::prepare(snapshot, Some(&previous), now)?;
         let opening = self.open(&generation.snapshot)?;
         self.shared.generation.store(Arc::new(generation));
         let applied = opening.commit(self);
+        self.tell_of_certificates();
         for worker in &self.workers {
             let _ = worker.send(Command::Refresh);
         }
         Ok(applied)
+    }
+
+    /// Tells when certificates end, and which should not be served any more.
+    fn tell_of_certificates(&self) {
+        let generation = self.shared.generation.load();
+        let telemetry = &self.shared.telemetry;
+        telemetry.set_certificate_expiries(generation.expiries());
+        for Problem { place, code, reason } in &generation.warnings {
+            telemetry.log(Level::Warn, code, reason, &[("place", place)]);
+        }
     }
 
     /// Each listener with the address it really has (where the document says port 0, the kernel
@@ -110,6 +140,10 @@ impl Plane {
     /// The upstreams in force, for health checks.
     pub(crate) fn generation(&self) -> Arc<Generation> {
         self.shared.generation.load_full()
+    }
+
+    pub(crate) fn pressure(&self) -> &Pressure {
+        &self.shared.pressure
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {

@@ -29,6 +29,7 @@ struct Board {
     /// The time, in ticks, when deadlines were looked at last.
     now: Cell<u64>,
     date: RefCell<Date>,
+    late: Cell<(Duration, Duration)>,
     entries: RefCell<Vec<Rc<Entry>>>,
     /// Told when there is something to look at again.
     needed: Notify,
@@ -73,6 +74,7 @@ impl Timers {
             clock,
             now: Cell::new(0),
             date: RefCell::default(),
+            late: Cell::default(),
             entries: RefCell::default(),
             needed: Notify::new(),
         }));
@@ -98,6 +100,17 @@ impl Timers {
         use_it(self.0.date.borrow().value.as_ref())
     }
 
+    /// The time since an arbitrary start, a tick old at most.
+    pub(crate) fn now(&self) -> Duration {
+        self.0.now()
+    }
+
+    /// By how much the worker ran behind, each of the last two times that deadlines were looked at.
+    pub(crate) fn late(&self) -> Duration {
+        let (one, two) = self.0.late.get();
+        one.min(two)
+    }
+
     fn read_clock(&self) {
         let now = self.0.clock.now();
         self.0.now.set(ticks(now.monotonic));
@@ -114,7 +127,11 @@ impl Timers {
 
     /// Wakes whoever waits for a deadline that has passed.
     fn look(&self) {
+        let before = self.0.now.get();
         self.read_clock();
+        let passed = self.0.now.get().saturating_sub(before);
+        let late = TICK.saturating_mul(u32::try_from(passed).unwrap_or(u32::MAX));
+        self.0.late.set((self.0.late.get().1, late.saturating_sub(TICK)));
         let now = self.0.now.get();
         for entry in self.0.entries.borrow().iter() {
             if entry.due.get() <= now
@@ -123,6 +140,12 @@ impl Timers {
                 waker.wake();
             }
         }
+    }
+}
+
+impl Board {
+    fn now(&self) -> Duration {
+        TICK.saturating_mul(u32::try_from(self.now.get()).unwrap_or(u32::MAX))
     }
 }
 
@@ -147,6 +170,11 @@ impl Timer {
     /// Not due any more.
     pub(crate) fn clear(&self) {
         self.entry.due.set(NEVER);
+    }
+
+    /// The time, as [`Timers::now`] has it.
+    pub(crate) fn now(&self) -> Duration {
+        self.board.now()
     }
 
     /// Whether a deadline is set.

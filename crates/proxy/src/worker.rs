@@ -6,7 +6,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -16,7 +15,8 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::curfew::Curfews;
 use crate::generation::{Generation, Held};
-use crate::listener::accept;
+use crate::listener::{Admission, accept};
+use crate::pressure::{Load, Pressure};
 use crate::timer::Timers;
 use crate::upstream::Pool;
 
@@ -29,13 +29,16 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) telemetry: Arc<Telemetry>,
     /// Open connections by listener, over all workers.
-    pub(crate) connections: std::sync::Mutex<HashMap<Arc<str>, Arc<AtomicUsize>>>,
+    pub(crate) admissions: std::sync::Mutex<HashMap<Arc<str>, Arc<Admission>>>,
+    pub(crate) pressure: Pressure,
+    /// How many workers there are.
+    pub(crate) workers: usize,
 }
 
 impl Shared {
-    /// The count of open connections of a listener.
-    pub(crate) fn connections_of(&self, listener: &Arc<str>) -> Arc<AtomicUsize> {
-        let mut all = match self.connections.lock() {
+    /// The counts of connections of a listener.
+    pub(crate) fn admission_of(&self, listener: &Arc<str>) -> Arc<Admission> {
+        let mut all = match self.admissions.lock() {
             Ok(all) => all,
             Err(poisoned) => poisoned.into_inner(),
         };
@@ -114,6 +117,7 @@ pub(crate) struct Worker {
     /// Everything else: connections to upstreams, streams, tunnels.
     pub(crate) background: Tasks,
     pub(crate) timers: Timers,
+    pub(crate) load: Rc<Load>,
     generation: RefCell<Held>,
     ids: (Cell<u64>, Cell<u64>),
 }
@@ -129,6 +133,7 @@ impl Worker {
             clients: Tasks::default(),
             timers: Timers::start(Arc::clone(&shared.clock), &background),
             background,
+            load: Rc::default(),
             generation,
             ids: (Cell::new(seed()), Cell::new(seed())),
             shared,

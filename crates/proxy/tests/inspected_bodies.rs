@@ -89,10 +89,14 @@ fn snapshot(origin: SocketAddr, looks: &Arc<Looks>) -> Snapshot {
     let second = Duration::from_secs(5);
     let limits = ClientLimits {
         connections: 10,
+        connections_per_address: 10,
+        handshakes: 10,
         handshake: second,
         head: second,
         body_idle: second,
         write_idle: second,
+        request: None,
+        least_rate: 1,
         idle: second,
         head_size: 16 << 10,
     };
@@ -101,10 +105,19 @@ fn snapshot(origin: SocketAddr, looks: &Arc<Looks>) -> Snapshot {
         address: "127.0.0.1:0".parse().unwrap(),
         tls: None,
         prior_knowledge: false,
+        proxy_protocol: None,
+        trusted_proxies: None,
+        redirects: false,
         routes: RouteIndex::build(&routes).0,
         limits,
     };
+    let overload = demilune_core::snapshot::Overload {
+        requests: 1000,
+        memory: None,
+        delay: Duration::from_secs(60),
+    };
     Snapshot {
+        overload,
         version: "v".into(),
         listeners: vec![Arc::new(listener)],
         routes,

@@ -47,9 +47,17 @@ fn client(line: &mut Json<'_>, record: &Record<'_>, shared: &Shared<'_>) {
     let downstream = record.downstream;
     line.written(shared.written.listener);
     line.word(br#","client":""#, downstream.address_text());
-    line.number(br#","port":"#, downstream.peer.port().into());
+    if let Some(port) = downstream.port() {
+        line.number(br#","port":"#, port.into());
+    }
+    if downstream.is_passed_on() {
+        line.word(br#","peer":""#, &downstream.peer.to_string());
+    }
     if let Some(tls) = &downstream.tls {
         line.word(br#","tls":""#, tls.version);
+        if let Some(certificate) = &tls.client_certificate {
+            line.word(br#","client_certificate":""#, &certificate.thumbprint);
+        }
     }
     line.known(br#","method":""#, &shared.outside.method);
     line.known(br#","host":""#, &shared.outside.host);

@@ -8,7 +8,8 @@ use demilune_core::time::Clock;
 
 use crate::log::{self, Level};
 use crate::metrics::{
-    EndpointLabels, ListenerLabels, Metrics, RefusedLabels, ReloadLabels, VersionLabels,
+    CertificateLabels, EndpointLabels, ListenerLabels, Metrics, OverloadLabels, RefusedLabels,
+    ReloadLabels, VersionLabels,
 };
 use crate::recorder::Recorder;
 use crate::stamp::Stamp;
@@ -85,12 +86,35 @@ impl Telemetry {
         self.metrics.tls_handshake_failures.get_or_create(&of(listener)).inc();
     }
 
+    /// When the certificates in force end: listener, place in the document, and the second since
+    /// the UNIX epoch. Forgets those of before.
+    pub fn set_certificate_expiries<'a>(
+        &self,
+        all: impl IntoIterator<Item = (&'a str, &'a str, i64)>,
+    ) {
+        self.metrics.certificate_expiries.retain(|_| false);
+        for (listener, place, second) in all {
+            let labels = CertificateLabels { listener: listener.into(), place: place.into() };
+            self.metrics.certificate_expiries.set(labels, second);
+        }
+    }
+
     /// An exchange panicked: counts it, and tells the operator which.
     pub fn exchange_panicked(&self, id: RequestId) {
         self.metrics.exchange_panics.inc();
         let id = id.to_string();
         let message = "an exchange panicked: a defect of the gateway, please report it";
         self.log(Level::Error, "exchange.panic", message, &[("request_id", &id)]);
+    }
+
+    /// A worker refuses new requests for `reason`, one word from a fixed set, or does so no more.
+    pub fn overload(&self, reason: &'static str, refusing: bool) {
+        let gauge = self.metrics.overloaded.get_or_create(&OverloadLabels { reason });
+        if refusing {
+            gauge.inc()
+        } else {
+            gauge.dec()
+        };
     }
 
     /// What the health checks say of an endpoint.

@@ -2,6 +2,9 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use socket2::SockRef;
 
 use crate::patience::PATIENCE;
 
@@ -53,6 +56,23 @@ impl Wire {
         stream.write_all(bytes.as_ref()).and_then(|()| stream.flush()).is_ok()
     }
 
+    /// Sends bytes in pieces of this size, until the other end says something.
+    pub fn send_in(&mut self, size: usize, bytes: impl AsRef<[u8]>) {
+        for piece in bytes.as_ref().chunks(size) {
+            if self.is_spoken_to() || !self.sends(piece) {
+                return;
+            }
+        }
+    }
+
+    /// Whether bytes of the other end are there, or its end.
+    fn is_spoken_to(&self) -> bool {
+        let _ = self.tcp.set_nonblocking(true);
+        let silent = self.tcp.peek(&mut [0]).is_err_and(|e| e.kind() == ErrorKind::WouldBlock);
+        let _ = self.tcp.set_nonblocking(false);
+        !silent
+    }
+
     /// Sends one chunk of a chunked body; an empty one is its end.
     pub fn send_chunk(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
@@ -79,7 +99,7 @@ impl Wire {
                 return Some(headers);
             }
             let (name, value) = line.split_once(':')?;
-            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+            headers.push((name.to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_owned()));
         }
     }
 
@@ -124,6 +144,13 @@ impl Wire {
         bytes
     }
 
+    /// Everything until the connection ends, and whether it ended: false where it was reset.
+    pub fn rest_and_end(&mut self) -> (Vec<u8>, bool) {
+        let mut bytes = Vec::new();
+        let ended = self.reader.read_to_end(&mut bytes).is_ok();
+        (bytes, ended)
+    }
+
     /// Waits for the connection's end; false where something else is said, or nothing at all
     /// happens.
     pub fn ends(&mut self) -> bool {
@@ -136,5 +163,11 @@ impl Wire {
     /// Says that nothing more will be sent; reading goes on.
     pub fn finish(&mut self) {
         let _ = self.tcp.shutdown(Shutdown::Write);
+    }
+
+    /// When this is dropped, the connection is reset, where it would have ended.
+    pub fn reset_when_dropped(&mut self) {
+        let reset = SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
+        reset.unwrap();
     }
 }

@@ -26,7 +26,7 @@ impl Connection {
     /// Takes a field: a list of tokens (RFC 9110 section 7.6.1), none of which, in a request, names
     /// a field that has to reach the other end.
     pub(crate) fn take(&mut self, value: &[u8], side: Side) -> Result<(), Refusal> {
-        if value.eq_ignore_ascii_case(b"keep-alive") {
+        if value == b"keep-alive" {
             self.keep_alive = true;
             return Ok(());
         }

@@ -1,10 +1,10 @@
 //! Field lines (RFC 9112 section 5): of requests, of answers and of trailers.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::Refusal;
-use crate::class::{self, TOKEN};
+use crate::class;
 use crate::name::{self, Kind};
 
 /// Room left in a map for the fields that a gateway adds.
@@ -28,13 +28,10 @@ pub(crate) fn parse(
     let mut count = 0;
     loop {
         let line = bytes.get(at..).unwrap_or_default();
-        let length = class::run(&TOKEN, line);
-        let (name, rest) = line.split_at_checked(length).unwrap_or_default();
-        let [b':', raw @ ..] = rest else {
-            if length == 0 && rest == b"\r\n" {
-                return Ok(map);
-            }
-            return Err(diagnose(line));
+        let (name, raw) = match class::name_end(line).and_then(|end| line.split_at_checked(end)) {
+            Some((name, [b':', raw @ ..])) => (name, raw),
+            _ if line == b"\r\n" => return Ok(map),
+            _ => return Err(diagnose(line)),
         };
         count += 1;
         if count > limit {
@@ -43,17 +40,27 @@ pub(crate) fn parse(
         let end = line_length(raw)?;
         let (from, to) = trim(raw.get(..end).unwrap_or_default());
         let value = raw.get(from..to).unwrap_or_default();
-        let (key, kind) = name::parse(name)?;
+        let (key, kind) = match name::known(name) {
+            Some((key, kind)) => (key.clone(), kind),
+            None => match HeaderName::from_bytes(name) {
+                Ok(key) => (key, Kind::of_unknown(name)),
+                Err(_) => return Err(diagnose(line)),
+            },
+        };
         judge(kind, name, value)?;
-        let start = at + length + 1;
+        let start = at + name.len() + 1;
+        at = start + end + 2;
         let value = match value {
             b"*/*" => HeaderValue::from_static("*/*"),
             b"keep-alive" => HeaderValue::from_static("keep-alive"),
-            _ => HeaderValue::from_maybe_shared(head.slice(start + from..start + to))
-                .map_err(|_| Refusal::FieldValue)?,
+            _ => match HeaderValue::from_maybe_shared(head.slice(start + from..start + to)) {
+                Ok(value) => value,
+                Err(_) => return Err(Refusal::FieldValue),
+            },
         };
-        map.try_append(key, value).map_err(|_| Refusal::TooManyFields)?;
-        at = start + end + 2;
+        if map.try_append(key, value).is_err() {
+            return Err(Refusal::TooManyFields);
+        }
     }
 }
 
@@ -80,7 +87,7 @@ fn trim(raw: &[u8]) -> (usize, usize) {
     (from, from + length)
 }
 
-/// What is wrong with a line that does not begin with a token and a colon.
+/// What is wrong with a line that does not begin with a name and a colon.
 #[cold]
 fn diagnose(line: &[u8]) -> Refusal {
     let end = match line_length(line) {

@@ -38,28 +38,39 @@ impl HeadFinder {
     /// As early as can be: [`Refusal::NotHttp`], [`Refusal::BareLf`], [`Refusal::BareCr`],
     /// [`Refusal::Nul`], a second empty line, and what is over a limit.
     pub fn find(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Refusal> {
-        loop {
-            let first = self.lines == 0;
-            if first && self.looked == self.line && buffer.get(self.line).is_some_and(is_alien) {
+        while self.lines == 0 {
+            if self.looked == self.line && buffer.get(self.line).is_some_and(is_alien) {
                 return Err(Refusal::NotHttp);
             }
             let (bound, refusal) = match self.line.saturating_add(limits.line).saturating_add(1) {
-                line if first && line <= limits.size => (line, Refusal::LineTooLong),
+                line if line <= limits.size => (line, Refusal::LineTooLong),
                 _ => (limits.size, Refusal::HeadTooLarge),
             };
             let Some(at) = next_line_end(buffer, &mut self.looked, bound, limits.size)? else {
                 return if self.looked >= bound { Err(refusal) } else { Ok(None) };
             };
-            let empty = at == self.line;
-            self.line = self.looked;
-            match (empty, self.lines) {
-                (true, 0) if at == 0 => {}
-                (true, 0) => return Err(Refusal::RequestLine),
-                (true, _) => return Ok(Some(self.line)),
-                // The first line is no field.
-                (false, lines) if lines > limits.fields => return Err(Refusal::TooManyFields),
-                (false, _) => self.lines += 1,
+            match at - self.line {
+                0 if at == 0 => {}
+                0 => return Err(Refusal::RequestLine),
+                _ => self.lines = 1,
             }
+            self.line = self.looked;
+        }
+        loop {
+            let Some(at) = next_line_end(buffer, &mut self.looked, limits.size, limits.size)?
+            else {
+                let whole = self.looked >= limits.size;
+                return if whole { Err(Refusal::HeadTooLarge) } else { Ok(None) };
+            };
+            if at == self.line {
+                return Ok(Some(self.looked));
+            }
+            // The first line is no field.
+            if self.lines > limits.fields {
+                return Err(Refusal::TooManyFields);
+            }
+            self.line = self.looked;
+            self.lines += 1;
         }
     }
 }
@@ -67,29 +78,29 @@ impl HeadFinder {
 /// Where the CR of the next CRLF is, looking on from `looked` and moving it. `None` where there is
 /// none before `bound` yet; the CRLF itself must end within `size`. A CR without what follows it is
 /// looked at again.
-#[inline]
+#[inline(always)]
 pub(crate) fn next_line_end(
     buffer: &[u8],
     looked: &mut usize,
     bound: usize,
     size: usize,
 ) -> Result<Option<usize>, Refusal> {
-    let bound = bound.min(buffer.len());
-    let Some(found) = class::line_end(buffer.get(*looked..bound).unwrap_or_default()) else {
-        *looked = bound.max(*looked);
+    let window = buffer.get(..bound).unwrap_or(buffer);
+    let Some(found) = class::line_end(window.get(*looked..).unwrap_or_default()) else {
+        *looked = window.len().max(*looked);
         return Ok(None);
     };
     let at = *looked + found;
     *looked = at;
     match buffer.get(at..).unwrap_or_default() {
-        [b'\n', ..] => Err(Refusal::BareLf),
         [b'\r', ..] if at + 2 > size => Err(Refusal::HeadTooLarge),
         [b'\r', b'\n', ..] => {
             *looked = at + 2;
             Ok(Some(at))
         }
-        [b'\r', _, ..] => Err(Refusal::BareCr),
         [b'\r'] => Ok(None),
+        [b'\r', ..] => Err(Refusal::BareCr),
+        [b'\n', ..] => Err(Refusal::BareLf),
         _ => Err(Refusal::Nul),
     }
 }

@@ -12,7 +12,7 @@ use crate::{BodyLength, HeadLimits, Refusal};
 /// The head of an answer that has one meaning.
 #[derive(Debug)]
 pub struct ResponseHead {
-    /// The status, 100 to 599.
+    /// The status, 100 to 999.
     pub status: StatusCode,
     /// 1.0 or 1.1.
     pub version: Version,
@@ -70,10 +70,8 @@ fn status_line(line: &[u8]) -> Result<(Version, StatusCode), Refusal> {
         _ => return Err(Refusal::StatusLine),
     };
     let (digits, reason) = digits.split_at_checked(3).ok_or(Refusal::StatusLine)?;
-    let status = match digits {
-        [b'1'..=b'5', ..] => StatusCode::from_bytes(digits).map_err(|_| Refusal::StatusLine)?,
-        _ => return Err(Refusal::StatusLine),
-    };
+    // Above 599 stands what some services made up (RFC 9110 section 15): one meaning to all.
+    let status = StatusCode::from_bytes(digits).map_err(|_| Refusal::StatusLine)?;
     let plain = |byte: &u8| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f);
     match reason {
         [] => Ok((version, status)),
@@ -148,12 +146,18 @@ mod tests {
 
     #[test]
     fn a_status_line_is_version_status_and_reason() {
-        for text in ["1.1 200 OK", "1.1 200 ", "1.1 200", "1.0 599 a b\tc \u{e9}", "1.1 200  x"] {
+        for text in [
+            "1.1 999 x",
+            "1.1 200 OK",
+            "1.1 200 ",
+            "1.1 200",
+            "1.0 599 a b\tc \u{e9}",
+            "1.1 200  x",
+        ] {
             assert!(got(text).is_ok(), "{text:?}");
         }
         for text in [
             "1.1 099 x",
-            "1.1 600 x",
             "1.1 20 x",
             "1.1 2000",
             "1.1  200 OK",

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use table::{PEERS, Peer, Source};
+use table::{PEERS, Peer};
 
 use crate::process;
 
@@ -87,7 +87,7 @@ fn complaint(missing: &[&Peer], causes: impl Iterator<Item = String>) -> String 
     for peer in missing {
         let _ = write!(text, "\n  {} ({}): ", peer.program, peer.purpose);
         text.push_str(&peer.source.command());
-        if matches!(peer.source, Source::Python { .. }) {
+        if peer.program.starts_with("cargo-") {
             let _ = write!(text, " (or: cargo install --locked {})", peer.program);
         }
     }

@@ -20,7 +20,8 @@ pub(crate) struct Peer {
 pub(crate) enum Source {
     /// A Debian package.
     Debian(&'static str),
-    /// A Python package that carries a prebuilt program, pinned; it goes under `target/peers`.
+    /// A Python package that brings a program, pinned; it goes under `target/peers`, where the
+    /// program finds its modules by `PYTHONPATH`.
     Python { package: &'static str, version: &'static str },
 }
 
@@ -46,6 +47,12 @@ pub(crate) const PEERS: &[Peer] = &[
     debian("openssl", "openssl", "a second TLS stack on the other end"),
     debian("wrk", "wrk", "load over HTTP/1.1"),
     debian("h2load", "nghttp2-client", "load over HTTP/2"),
+    Peer {
+        program: "sslyze",
+        purpose: "a judge of TLS settings, by Mozilla's recommendations",
+        source: Source::Python { package: "sslyze", version: "6.3.1" },
+        ci_only: false,
+    },
     Peer {
         program: "cargo-deny",
         purpose: "licences, sources and bans of the dependencies",

@@ -15,11 +15,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("control", &["config", "backends", "identity", "telemetry", "core"]),
     ("config", &["policies", "core"]),
     ("policies", &["waf", "identity", "core"]),
-    ("proxy", &["telemetry", "core"]),
+    ("proxy", &["wire", "telemetry", "core"]),
     ("backends", &["core"]),
     ("telemetry", &["core"]),
     ("waf", &[]),
     ("identity", &[]),
+    ("wire", &[]),
     ("core", &[]),
 ];
 
@@ -129,8 +130,8 @@ mod tests {
         let [finding] = found("demilune-proxy", "demilune-policies", None).try_into().unwrap();
         assert_eq!(
             finding,
-            "crates/x/Cargo.toml: `proxy` may depend on telemetry, core, not on `policies`: turn \
-             the dependency around [direction]"
+            "crates/x/Cargo.toml: `proxy` may depend on wire, telemetry, core, not on `policies`: \
+             turn the dependency around [direction]"
         );
     }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use demilune_core::route::Shadowed;
-use demilune_core::snapshot::{CertificateFiles, ClientLimits, Listener, ListenerTls};
-use demilune_core::{Route, RouteIndex};
+use demilune_core::snapshot::{ClientLimits, ForwardedHeader, Listener, TrustedProxies};
+use demilune_core::{Network, Networks, Route, RouteIndex};
 
 use super::Compiler;
-use crate::model::{ClientLimitsConfig, ListenerConfig, ListenerTlsConfig, PlainHttp2Config};
+use crate::model::{ClientLimitsConfig, ForwardedHeaderConfig, ListenerConfig, PlainHttp2Config};
 
 impl Compiler<'_> {
     pub(crate) fn listeners(&mut self, routes: &[Arc<Route>]) -> Vec<Arc<Listener>> {
@@ -28,6 +28,7 @@ impl Compiler<'_> {
             }
             let served: Vec<Arc<Route>> = routes
                 .iter()
+                .filter(|_| config.redirect.is_none())
                 .filter(|route| {
                     let only = model.routes.get(&*route.name).and_then(|r| r.listener.as_ref());
                     only.is_none_or(|only| only == name)
@@ -41,10 +42,16 @@ impl Compiler<'_> {
             }
             all.push(Arc::new(self.listener(name, config, index)));
         }
+        let serving = all.iter().filter(|listener| !listener.redirects).count();
+        if serving == 0 && !all.is_empty() {
+            let reason = "every listener redirects: no route is served anywhere";
+            self.error("config.missing_key", "listeners", reason);
+        }
+        self.check_redirected();
         for (route, (times, by)) in never {
             let config = model.routes.get(&*route);
             let only_one = config.is_some_and(|config| config.listener.is_some());
-            if times >= if only_one { 1 } else { model.listeners.len() } {
+            if times >= if only_one { 1 } else { serving } {
                 let reason =
                     format!("route `{route}` is never reached: `{by}` takes all it matches");
                 let diagnostic = self
@@ -56,12 +63,32 @@ impl Compiler<'_> {
         all
     }
 
+    /// A route that asks for a listener which serves none.
+    fn check_redirected(&mut self) {
+        let model = &self.document.model;
+        for (name, route) in &model.routes {
+            let listener = route.listener.as_ref().and_then(|it| model.listeners.get(it));
+            if listener.is_some_and(|listener| listener.redirect.is_some()) {
+                let reason = "this listener redirects all requests: it serves no route";
+                self.error("config.no_effect", &format!("routes.{name}.listener"), reason);
+            }
+        }
+    }
+
     fn listener(&mut self, name: &str, config: &ListenerConfig, routes: RouteIndex) -> Listener {
         let path = format!("listeners.{name}");
         self.check_reason(&format!("{path}.plain_http"), config.plain_http.as_ref());
         let loopback = config.address.ip().to_canonical().is_loopback();
         match (&config.tls, &config.plain_http) {
-            (None, None) if !loopback => {
+            (Some(_), _) if config.redirect.is_some() => {
+                let reason = "a listener with `tls` has nowhere to redirect to";
+                self.error("config.no_effect", &format!("{path}.redirect"), reason);
+            }
+            (None, Some(_)) if config.redirect.is_some() => {
+                let reason = "`plain_http` has no effect beside `redirect`: nothing is served";
+                self.error("config.no_effect", &format!("{path}.plain_http"), reason);
+            }
+            (None, None) if !loopback && config.redirect.is_none() => {
                 let reason =
                     format!("plain HTTP on `{}`, which is not a loopback address", config.address);
                 let diagnostic = self
@@ -79,50 +106,52 @@ impl Compiler<'_> {
             let reason = "`http2` has no effect beside `tls`: clients choose it by ALPN";
             self.error("config.no_effect", &format!("{path}.http2"), reason);
         }
-        let tls = config.tls.as_ref().map(|tls| self.listener_tls(&path, tls));
-        let limits = self.client_limits(&format!("{path}.limits"), &config.limits);
         let prior_knowledge = config.http2 == Some(PlainHttp2Config::PriorKnowledge);
+        let tls = config.tls.as_ref().map(|tls| self.listener_tls(&format!("{path}.tls"), tls));
+        let limits = self.client_limits(&format!("{path}.limits"), &config.limits);
+        let proxy_protocol = config
+            .proxy_protocol
+            .as_ref()
+            .map(|from| self.networks(&format!("{path}.proxy_protocol.from"), &from.from));
+        let trusted_proxies = config.trusted_proxies.as_ref().map(|config| TrustedProxies {
+            networks: self.networks(&format!("{path}.trusted_proxies.networks"), &config.networks),
+            header: match config.header {
+                ForwardedHeaderConfig::XForwardedFor => ForwardedHeader::XForwardedFor,
+                ForwardedHeaderConfig::Forwarded => ForwardedHeader::Forwarded,
+            },
+        });
         Listener {
             name: name.into(),
             address: config.address,
             tls,
             prior_knowledge,
+            proxy_protocol,
+            trusted_proxies,
+            redirects: config.redirect.is_some(),
             routes,
             limits,
         }
     }
 
-    fn listener_tls(&mut self, path: &str, config: &ListenerTlsConfig) -> ListenerTls {
-        let path = format!("{path}.tls.certificates");
-        if config.certificates.is_empty() {
-            self.error("config.invalid_value", &path, "expected at least one certificate");
+    /// Networks of peers that are believed: some, and never everybody.
+    fn networks(&mut self, path: &str, list: &[Network]) -> Networks {
+        if list.is_empty() {
+            let reason = "expected at least one network or address";
+            self.error("config.invalid_value", path, reason);
         }
-        let mut certificates = Vec::new();
-        for (i, files) in config.certificates.iter().enumerate() {
-            let place = format!("{path}[{i}]");
-            if files.key.to_string_lossy().contains("-----BEGIN") {
-                let reason = "a private key stands in the document itself";
+        for (i, network) in list.iter().enumerate() {
+            if network.as_ref().prefix_len() == 0 {
                 let diagnostic = self
-                    .diagnostic("config.inline_secret", &format!("{place}.key"), reason)
-                    .help("write the path of the key's file, and change the key")
-                    .conceal(true);
+                    .diagnostic(
+                        "config.invalid_value",
+                        &format!("{path}[{i}]"),
+                        "everybody would be believed about who they are",
+                    )
+                    .help("write the networks that the proxies themselves are in");
                 self.diagnostics.push(diagnostic);
-                continue;
-            }
-            let chain = self.files.read(&files.chain);
-            let key = self.files.read_secret(&files.key);
-            match (chain, key) {
-                (Ok(chain), Ok(key)) => certificates.push(CertificateFiles { chain, key, place }),
-                (chain, key) => {
-                    for (field, reason) in [("chain", chain.err()), ("key", key.err())] {
-                        if let Some(reason) = reason {
-                            self.error("config.unreadable", &format!("{place}.{field}"), reason);
-                        }
-                    }
-                }
             }
         }
-        ListenerTls { certificates }
+        Networks::new(list)
     }
 
     fn client_limits(&mut self, path: &str, config: &ClientLimitsConfig) -> ClientLimits {
@@ -132,27 +161,43 @@ impl Compiler<'_> {
             ("body_idle", config.body_idle),
             ("write_idle", config.write_idle),
             ("idle", config.idle),
+            ("request", config.request.unwrap_or(config.idle)),
         ] {
             if period.0.is_zero() {
                 let reason = "a deadline of zero lets nothing pass";
                 self.error("config.invalid_value", &format!("{path}.{field}"), reason);
             }
         }
-        if config.connections == 0 {
-            let reason = "no connection at all: take the listener out instead";
-            self.error("config.invalid_value", &format!("{path}.connections"), reason);
+        for (field, limit) in [
+            ("connections", config.connections),
+            ("connections_per_address", config.connections_per_address),
+            ("handshakes", config.handshakes),
+        ] {
+            if limit == 0 {
+                let reason = "no connection at all: take the listener out instead";
+                self.error("config.invalid_value", &format!("{path}.{field}"), reason);
+            }
+        }
+        if config.least_rate.0 == 0 {
+            let reason = "expected at least `1B`: a client that moves nothing is not waited for";
+            self.error("config.invalid_value", &format!("{path}.least_rate"), reason);
         }
         if !(8 << 10..=256 << 10).contains(&config.head_size.0) {
             let reason = "expected `8KiB` to `256KiB`";
             self.error("config.invalid_value", &format!("{path}.head_size"), reason);
         }
+        let count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
         ClientLimits {
-            connections: usize::try_from(config.connections).unwrap_or(usize::MAX),
+            connections: count(config.connections),
+            connections_per_address: count(config.connections_per_address),
+            handshakes: count(config.handshakes),
             handshake: config.handshake.0,
             head: config.head.0,
             body_idle: config.body_idle.0,
             write_idle: config.write_idle.0,
             idle: config.idle.0,
+            request: config.request.map(|period| period.0),
+            least_rate: config.least_rate.0,
             head_size: usize::try_from(config.head_size.0).unwrap_or(usize::MAX),
         }
     }

@@ -7,15 +7,19 @@ mod files;
 mod listeners;
 mod policies;
 mod routes;
+mod tls;
 mod upstreams;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
+use demilune_core::snapshot::Overload;
 use demilune_core::{Compute, Counters, Directory, Invalid, Snapshot, policy};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Document;
+use crate::model::OverloadConfig;
 use crate::tree::nearest;
 
 pub use files::secret;
@@ -58,6 +62,7 @@ pub fn compile(document: &Document, services: &Services) -> Result<Compiled, Dia
     let (routes, unmatched) = compiler.routes();
     let listeners = compiler.listeners(&routes);
     let admin = compiler.admin();
+    let overload = compiler.overload();
     let Compiler { diagnostics, files, .. } = compiler;
     if diagnostics.has_errors() {
         return Err(diagnostics);
@@ -70,9 +75,16 @@ pub fn compile(document: &Document, services: &Services) -> Result<Compiled, Dia
         upstreams,
         admin,
         drain: document.model.shutdown.drain.0,
+        overload,
     };
     Ok(Compiled { snapshot: Arc::new(snapshot), warnings: diagnostics })
 }
+
+/// The least memory, in bytes, over which new requests may be refused: the program alone takes
+/// about as much.
+const MEMORY_LEAST: u64 = 16 << 20;
+/// The least delay for which they may be: deadlines are looked at every 25 ms.
+const DELAY_LEAST: Duration = Duration::from_millis(50);
 
 /// Sixteen digits that name the document and all files it is made of, secrets apart.
 fn version(document: &Document, files: &files::Files<'_>) -> String {
@@ -147,6 +159,26 @@ impl Compiler<'_> {
             let diagnostic =
                 self.diagnostic("config.empty_reason", path, found).help(policy::REASON_HELP);
             self.diagnostics.push(diagnostic);
+        }
+    }
+
+    fn overload(&mut self) -> Overload {
+        let OverloadConfig { requests, memory, delay } = self.document.model.overload.clone();
+        for (field, useless) in [
+            ("requests", requests == 0),
+            ("memory", memory.is_some_and(|memory| memory.0 < MEMORY_LEAST)),
+            ("delay", delay.0 < DELAY_LEAST),
+        ] {
+            if useless {
+                let reason = "so little that every request would be refused; expected at least \
+                              1 request, `16MiB`, `50ms`";
+                self.error("config.invalid_value", &format!("overload.{field}"), reason);
+            }
+        }
+        Overload {
+            requests: usize::try_from(requests).unwrap_or(usize::MAX),
+            memory: memory.map(|memory| memory.0),
+            delay: delay.0,
         }
     }
 

@@ -8,7 +8,8 @@ use demilune_core::Scheme;
 use super::{Judgements, Pair};
 use crate::compile::locked;
 use crate::model::{
-    ClientLimitsConfig, ConsumerConfig, HostConfig, ListenerConfig, UpstreamConfig,
+    ClientCertificatesMode, ClientLimitsConfig, ConsumerConfig, HostConfig, ListenerConfig,
+    ListenerTlsConfig, UpstreamConfig,
 };
 
 pub(super) fn judge(pair: Pair<'_>, judgements: &mut Judgements) {
@@ -63,10 +64,54 @@ fn listener(path: &str, old: &ListenerConfig, new: &ListenerConfig, judgements: 
     if old.tls.is_some() && new.tls.is_none() {
         judgements.at(format!("{path}.tls"), "clients talk to it in the clear");
     }
+    if let (Some(old), Some(new)) = (&old.tls, &new.tls) {
+        listener_tls(&format!("{path}.tls"), old, new, judgements);
+    }
     if let Some(why) = moved(old.address, new.address) {
         judgements.at(format!("{path}.address"), why);
     }
+    if old.redirect.is_some() && new.redirect.is_none() {
+        judgements.at(format!("{path}.redirect"), "routes are served where clients were sent on");
+    }
+    for field in ["proxy_protocol", "trusted_proxies"] {
+        judgements.below(format!("{path}.{field}"), "clients are known by other addresses");
+    }
     limits(&format!("{path}.limits"), &old.limits, &new.limits, judgements);
+}
+
+fn listener_tls(
+    path: &str,
+    old: &ListenerTlsConfig,
+    new: &ListenerTlsConfig,
+    judgements: &mut Judgements,
+) {
+    if new.minimum_version < old.minimum_version {
+        judgements.at(format!("{path}.minimum_version"), "an older version is spoken");
+    }
+    let added = new.cipher_suites.iter().any(|suite| !old.cipher_suites.contains(suite));
+    if !old.cipher_suites.is_empty() && (added || new.cipher_suites.is_empty()) {
+        judgements.at(format!("{path}.cipher_suites"), "more cipher suites are offered");
+    }
+    let path = format!("{path}.client_certificates");
+    match (&old.client_certificates, &new.client_certificates) {
+        (Some(_), None) => judgements.at(path, "clients are not asked for certificates"),
+        (Some(old), Some(new)) => {
+            if old.authorities != new.authorities {
+                let why = "clients are trusted on another authority's word";
+                judgements.at(format!("{path}.authorities"), why);
+            }
+            if (old.mode, new.mode)
+                == (ClientCertificatesMode::Required, ClientCertificatesMode::Optional)
+            {
+                judgements.at(format!("{path}.mode"), "clients need no certificate");
+            }
+            if old.revocation.iter().any(|list| !new.revocation.contains(list)) {
+                let why = "a list of revoked certificates is not looked at";
+                judgements.at(format!("{path}.revocation"), why);
+            }
+        }
+        _ => {}
+    }
 }
 
 fn moved(old: SocketAddr, new: SocketAddr) -> Option<&'static str> {
@@ -89,10 +134,15 @@ fn limits(
 ) {
     for (field, raised) in [
         ("connections", new.connections > old.connections),
+        ("connections_per_address", new.connections_per_address > old.connections_per_address),
+        ("handshakes", new.handshakes > old.handshakes),
         ("handshake", new.handshake > old.handshake),
         ("head", new.head > old.head),
         ("body_idle", new.body_idle > old.body_idle),
+        ("write_idle", new.write_idle > old.write_idle),
         ("idle", new.idle > old.idle),
+        ("request", old.request.is_some_and(|old| new.request.is_none_or(|new| new > old))),
+        ("least_rate", new.least_rate < old.least_rate),
         ("head_size", new.head_size > old.head_size),
     ] {
         if raised {

@@ -67,6 +67,58 @@ fn expect(cases: &[(&str, &str, &str)]) {
 }
 
 #[test]
+fn weaker_tls_loosens_and_stronger_does_not() {
+    let tls = "certificates: [{ chain: api.pem, key: api.key }]";
+    let with = |more: &str| BASE.replacen(tls, &format!("{tls}, {more}"), 1);
+    let suites = "cipher_suites: [TLS_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384]";
+    let asks = "client_certificates: { authorities: a.pem, revocation: [a.crl] }";
+    for (strong, weak, path) in [
+        ("minimum_version: \"1.3\"", "minimum_version: \"1.2\"", "minimum_version"),
+        (suites, "minimum_version: \"1.2\"", "cipher_suites"),
+        (asks, "minimum_version: \"1.2\"", "client_certificates"),
+        (asks, "client_certificates: { authorities: a.pem }", "client_certificates.revocation"),
+        (
+            asks,
+            "client_certificates: { authorities: b.pem, revocation: [a.crl] }",
+            "client_certificates.authorities",
+        ),
+        (
+            asks,
+            "client_certificates: { authorities: a.pem, mode: optional, revocation: [a.crl] }",
+            "client_certificates.mode",
+        ),
+    ] {
+        let start = format!("loosens  listeners.public.tls.{path}");
+        let found = lines(&with(strong), &with(weak)).join("\n");
+        assert!(found.starts_with(&start), "{found}");
+        let found = lines(&with(weak), &with(strong)).join("\n");
+        assert_eq!(found.contains("loosens"), path.ends_with("authorities"), "{found}");
+    }
+    let sent_on = "internal: { address: 127.0.0.1:8080, redirect: https }";
+    let before = BASE.replacen("internal: { address: 127.0.0.1:8080 }", sent_on, 1);
+    let found = lines(&before, BASE).join("\n");
+    assert!(found.starts_with("loosens  listeners.internal.redirect"), "{found}");
+}
+
+#[test]
+fn whoever_is_believed_about_clients_loosens() {
+    let from = "internal: { address: 127.0.0.1:8080 }";
+    let to = |more: &str| from.replace(" }", &format!(", {more} }}"));
+    let balancer = "proxy_protocol: { from: [10.0.0.0/8] }";
+    let proxy = "trusted_proxies: { networks: [10.0.0.0/8], header: forwarded }";
+    for (more, path) in [(balancer, "proxy_protocol"), (proxy, "trusted_proxies")] {
+        let added = replaced(from, &to(more)).join("\n");
+        let start = format!("loosens  listeners.internal.{path}");
+        assert!(added.starts_with(&start), "{added}");
+        let old = BASE.replacen(from, &to(more), 1);
+        let removed = lines(&old, BASE).join("\n");
+        assert!(removed.starts_with(&start), "{removed}");
+        let moved = lines(&old, &old.replacen("10.0.0.0/8]", "10.0.0.0/9]", 1)).join("\n");
+        assert!(moved.starts_with(&start), "{moved}");
+    }
+}
+
+#[test]
 fn documents_that_mean_the_same_have_no_difference() {
     assert_eq!(lines(BASE, BASE), [""; 0]);
     for (from, to) in [

@@ -65,7 +65,7 @@ pub fn explain(
         None => None,
     };
     let tls = (question.head.scheme == Scheme::Https)
-        .then_some(TlsFacts { version: "TLSv1.3", server_name: None });
+        .then(|| TlsFacts { version: "TLSv1.3", ..TlsFacts::default() });
     let peer = SocketAddr::new(question.from, 40_000);
     let downstream = Downstream::new(peer, Arc::clone(&listener.name), tls);
     let head = &question.head;
@@ -169,11 +169,16 @@ impl Run<'_> {
 fn listener<'s>(snapshot: &'s Snapshot, question: &Question) -> Result<&'s Arc<Listener>, String> {
     if let Some(name) = &question.listener {
         let found = snapshot.listener(name);
-        return found.ok_or_else(|| format!("there is no listener named `{name}`"));
+        let found = found.ok_or_else(|| format!("there is no listener named `{name}`"))?;
+        if found.redirects {
+            return Err(format!("listener `{name}` answers every request with 308, to `https`"));
+        }
+        return Ok(found);
     }
     let scheme = question.head.scheme;
-    let mut candidates =
-        snapshot.listeners.iter().filter(|l| l.tls.is_some() == (scheme == Scheme::Https));
+    let mut candidates = snapshot.listeners.iter().filter(|listener| {
+        !listener.redirects && listener.tls.is_some() == (scheme == Scheme::Https)
+    });
     let port = question.head.host.port().unwrap_or(scheme.default_port());
     candidates
         .clone()

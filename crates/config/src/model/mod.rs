@@ -6,7 +6,9 @@ mod route;
 mod upstream;
 
 pub use listener::{
-    CertificateConfig, ClientLimitsConfig, ListenerConfig, ListenerTlsConfig, PlainHttp2Config,
+    CertificateConfig, CipherSuiteConfig, ClientCertificatesConfig, ClientCertificatesMode,
+    ClientLimitsConfig, ForwardedHeaderConfig, ListenerConfig, ListenerTlsConfig, PlainHttp2Config,
+    ProxyProtocolConfig, RedirectConfig, TlsVersionConfig, TrustedProxiesConfig,
 };
 pub use route::{Authenticate, MatchConfig, RouteConfig};
 pub use upstream::{
@@ -18,7 +20,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use demilune_core::Period;
+use demilune_core::{ByteSize, Period};
 use demilune_policies::{AuthenticatorConfig, CredentialConfig, PolicyConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -57,6 +59,9 @@ pub struct Model {
     /// How the gateway ends.
     #[serde(default)]
     pub shutdown: ShutdownConfig,
+    /// When new requests are refused because there is too much to do already.
+    #[serde(default)]
+    pub overload: OverloadConfig,
 }
 
 /// Where a secret is read from, when the document is loaded.
@@ -134,6 +139,26 @@ pub struct ShutdownConfig {
 impl Default for ShutdownConfig {
     fn default() -> Self {
         Self { drain: drain() }
+    }
+}
+
+/// When new requests are refused, with 503 and `Retry-After`, before those under way suffer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OverloadConfig {
+    /// Requests under way at the same time; each worker takes an equal share. Default 20000.
+    pub requests: u32,
+    /// Memory that the process uses (resident). Where left out, eight tenths of what the machine,
+    /// or the process's control group, has.
+    pub memory: Option<ByteSize>,
+    /// By how much a worker may run behind, twice in a row. Default `500ms`.
+    pub delay: Period,
+}
+
+impl Default for OverloadConfig {
+    fn default() -> Self {
+        let delay = Period(std::time::Duration::from_millis(500));
+        Self { requests: 20_000, memory: None, delay }
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn outgoing(chain: &Chain, request: &Request<'_>) -> Option<Outgoing>
             headers.append(name.clone(), value.clone());
         }
     }
-    if let Ok(address) = HeaderValue::from_str(request.downstream.address_text()) {
+    if let Ok(address) = HeaderValue::from_str(request.downstream.forwarded_for()) {
         headers.insert(X_FORWARDED_FOR, address);
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(head.scheme.as_str()));

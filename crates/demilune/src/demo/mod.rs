@@ -192,6 +192,6 @@ mod tests {
         let compiled = demilune_config::compile(&document, &services)
             .map_err(|found| found.render(&document.sources))
             .unwrap();
-        demilune_proxy::check(&compiled.snapshot).unwrap();
+        demilune_proxy::check(&compiled.snapshot, demilune_core::Moment::default()).unwrap();
     }
 }

@@ -6,6 +6,8 @@ mod bodies;
 mod connections;
 #[cfg(test)]
 mod headers;
+#[cfg(test)]
+mod honest;
 
 use demilune_testkit::{Document, Gateway, gateway};
 

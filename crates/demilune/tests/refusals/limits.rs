@@ -126,27 +126,6 @@ fn a_body_that_turns_out_too_large_is_refused_and_the_origin_never_gets_its_end(
 }
 
 #[test]
-fn a_body_whose_chunks_are_none_is_refused_and_the_origin_never_gets_its_end() {
-    let (tell, told) = channel();
-    let tell = Mutex::new(tell);
-    let origin = Origin::conversing(move |talk| {
-        talk.head();
-        while talk.chunk().is_some_and(|chunk| !chunk.is_empty()) {}
-        let _ = tell.lock().unwrap().send(talk.line());
-    });
-    let gateway = start(Document::before(&origin));
-    for (number, broken) in ["5\r\nhello\r\nzz\r\n", "5\r\nhelloXX", "-1\r\n"].iter().enumerate() {
-        let path = format!("/{number}");
-        let mut client = gateway.client("main");
-        client.begin("POST", &path, &[("transfer-encoding", "chunked")]);
-        client.send(broken);
-        assert_eq!(client.read(false).unwrap().status, 400, "{broken}");
-        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), None, "{broken}");
-        assert_eq!(gateway.access(&path)["code"], "http.body");
-    }
-}
-
-#[test]
 fn a_denied_address_is_refused_before_its_credential_is_looked_at() {
     let origin = Origin::start();
     let deny = "authenticate: keys, policies: [{ ip_restriction: { deny: [127.0.0.0/8] } }]";

@@ -3,11 +3,21 @@
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod case;
+#[cfg(test)]
+mod chunks;
+#[cfg(test)]
+mod framing;
+#[cfg(test)]
 mod heads;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod lines;
+#[cfg(test)]
+mod paths;
 
 use demilune_testkit::{Document, Gateway, gateway};
 

@@ -26,7 +26,19 @@ fn an_answer_that_is_cut_short_is_shown_to_be() {
         ("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n", 0),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", 5),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", 5),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx: y\r\n", 5),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello", 5),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n", 5),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\n0\r\n\r\n", 5),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n", 5),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\n\r\n", 5),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n", 0),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n+5\r\nhello\r\n0\r\n\r\n", 0),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5;\r\nhello\r\n0\r\n\r\n", 0),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nhost: a\r\n\r\n",
+            5,
+        ),
     ] {
         let origin = once(answer);
         let gateway = start(Document::before(&origin));
@@ -37,6 +49,43 @@ fn an_answer_that_is_cut_short_is_shown_to_be() {
         let line = gateway.access("/cut");
         let told = json!([line["status"], line["end"], line["sent"]]);
         assert_eq!(told, json!([200, "upstream_cut", sent]), "{answer}");
+    }
+}
+
+#[test]
+fn an_answer_whose_connection_is_reset_is_shown_to_be_cut_however_its_end_was_to_be_told() {
+    for framing in ["content-length: 10", "transfer-encoding: chunked", "connection: close"] {
+        for version in ["1.0", "1.1"] {
+            let (reset, allowed) = channel::<()>();
+            let allowed = Mutex::new(allowed);
+            let origin = Origin::conversing(move |talk| {
+                talk.request();
+                let chunked = framing.contains("chunked");
+                let piece = if chunked { "5\r\nhello\r\n" } else { "hello" };
+                talk.send(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n{piece}"));
+                let _ = allowed.lock().unwrap().recv_timeout(PATIENCE);
+                talk.reset_when_dropped();
+            });
+            let gateway = start(Document::before(&origin));
+            let mut client = gateway.client("main");
+            client.send(format!("GET /cut HTTP/{version}\r\nhost: a\r\n\r\n"));
+            let head = client.head().unwrap();
+            assert_eq!(head.status, 200, "{framing}");
+            // Chunks for those who understand them, where the origin declared no length.
+            let chunked = head.header("transfer-encoding") == Some("chunked");
+            assert_eq!(chunked, version == "1.1" && !framing.contains("length"), "{framing}");
+            let first = if chunked { client.chunk() } else { client.bytes(5) };
+            assert_eq!(first.unwrap(), b"hello", "{framing}");
+            reset.send(()).unwrap();
+            let (rest, ended) = client.rest_and_end();
+            assert_eq!(rest, b"", "{framing} {version}: nothing is made up");
+            // A body that ends with the connection shows only by a reset that it did not end.
+            let told = head.header("content-length").is_some() || chunked;
+            assert!(told || !ended, "{framing} {version}: it looks complete");
+            let line = gateway.access("/cut");
+            let told = json!([line["status"], line["end"], line["sent"]]);
+            assert_eq!(told, json!([200, "upstream_cut", 5]), "{framing} {version}");
+        }
     }
 }
 

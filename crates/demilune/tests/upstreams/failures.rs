@@ -4,30 +4,12 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use demilune_testkit::{Document, Gateway, Nobody, Origin};
+use demilune_testkit::{Document, Nobody, Origin};
 use serde_json::{Value, json};
 
-use crate::start;
+use crate::{fails, start};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A request that gets no answer: its status, its code and how many endpoints were tried, in the
-/// access line; an event; and a body that says no more than `detail`.
-fn fails(gateway: &Gateway, path: &str, expected: &Value, detail: &str) {
-    let reply = gateway.client("main").get(path, &[]);
-    let line = gateway.access(path);
-    let told = json!([reply.status, line["code"], line["upstream"]["attempts"]]);
-    assert_eq!(told, *expected, "{path} {line}");
-    assert_eq!((&line["status"], &line["end"]), (&reply.status.into(), &"complete".into()));
-    assert_eq!(reply.json()["detail"], detail);
-    assert_eq!(reply.json()["request_id"], line["request_id"]);
-    gateway.wait(|event| {
-        event["kind"] == "event"
-            && event["request_id"] == line["request_id"]
-            && event["type"] == line["code"]
-            && event["stage"] == "upstream"
-    });
-}
 
 const UNREACHABLE: &str = "the upstream could not be reached";
 const BROKEN: &str = "the upstream broke the exchange off";
@@ -103,74 +85,33 @@ fn an_answer_that_does_not_come_is_waited_for_so_long_and_the_connection_is_give
 }
 
 #[test]
-fn an_answer_that_is_none_is_told_as_502_and_nothing_of_it_reaches_the_client() {
-    let many: String = (0..200).map(|n| format!("x-{n}: canary\r\n")).collect();
+fn an_answer_that_breaks_off_within_its_head_is_told_as_502_and_nothing_of_it_reaches_the_client() {
     let answers = [
-        "canary\r\n\r\n".to_owned(),
-        "HTTP/1.1 canary OK\r\n\r\n".to_owned(),
-        "HTTP/3.0 200 OK\r\ncontent-length: 6\r\n\r\ncanary".to_owned(),
-        "SSH-2.0-canary\r\n".to_owned(),
-        "HTTP/1.1 200 OK\r\ncontent-length: 6\r\ncontent-length: 5\r\n\r\ncanary".to_owned(),
-        "HTTP/1.1 200 OK\r\ncontent-length: -6\r\n\r\ncanary".to_owned(),
-        "HTTP/1.1 200 OK\r\ncontent-length: 6, 5\r\n\r\ncanary".to_owned(),
-        "HTTP/1.1 200 OK\r\ncan ary: x\r\ncontent-length: 0\r\n\r\n".to_owned(),
-        "HTTP/1.1 200 OK\r\nx: can\0ary\r\ncontent-length: 0\r\n\r\n".to_owned(),
-        "HTTP/1.1 200 OK\r\nx: can\rary\r\ncontent-length: 0\r\n\r\n".to_owned(),
-        "HTTP/1.1 200 OK\r\nx: a\r\n canary\r\ncontent-length: 0\r\n\r\n".to_owned(),
-        "HTTP/1.1 200 OK\r\nx : canary\r\ncontent-length: 0\r\n\r\n".to_owned(),
-        format!("HTTP/1.1 200 OK\r\n{many}content-length: 0\r\n\r\n"),
-        format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "canary".repeat(50_000)),
+        "",
+        "H",
+        "SSH-2.0-canary\r\n",
+        "HTTP/1.1 200 OK",
+        "HTTP/1.1 200 OK\r\ncontent-length: 6\r\nx: canary",
+        "HTTP/1.1 200 OK\r\ncontent-length: 6\r\nx: canary\r\n\r",
+        "HTTP/1.1 100 Continue\r\nx: canary\r\n\r\n",
     ];
-    let told = answers.clone();
-    let origin = Origin::conversing(move |talk| {
-        let Some(seen) = talk.request() else { return };
-        let number = seen.line.split(['/', ' ']).nth(2).unwrap();
-        talk.send(&told[number.parse::<usize>().unwrap()]);
-    });
-    let gateway = start(Document::before(&origin));
-    for (number, answer) in answers.iter().enumerate() {
-        println!("{answer:.100}");
-        let path = format!("/{number}");
-        fails(&gateway, &path, &json!([502, "upstream.broken", 1]), BROKEN);
+    for reset in [false, true] {
+        let origin = Origin::conversing(move |talk| {
+            let Some(seen) = talk.request() else { return };
+            let number = seen.line.split(['/', ' ']).nth(2).unwrap();
+            talk.send(answers[number.parse::<usize>().unwrap()]);
+            if reset {
+                talk.reset_when_dropped();
+            }
+        });
+        let gateway = start(Document::before(&origin));
+        for number in 0..answers.len() {
+            let path = format!("/{number}");
+            fails(&gateway, &path, &json!([502, "upstream.broken", 1]), BROKEN);
+        }
+        assert!(!gateway.printed().contains("canary"), "{}", gateway.printed());
+        assert_eq!(origin.seen().len(), answers.len(), "nothing was asked again");
     }
-    assert!(!gateway.printed().contains("canary"), "{}", gateway.printed());
-}
-
-#[test]
-fn an_answer_whose_length_is_in_doubt_is_told_as_502() {
-    let answers = [
-        "transfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-        "content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-        "transfer-encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-        "transfer-encoding: gzip\r\n\r\nhello",
-        "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-    ];
-    let origin = Origin::conversing(move |talk| {
-        let Some(seen) = talk.request() else { return };
-        let number = seen.line.split(['/', ' ']).nth(2).unwrap();
-        talk.send(format!("HTTP/1.1 200 OK\r\n{}", answers[number.parse::<usize>().unwrap()]));
-        talk.rest();
-    });
-    let gateway = start(Document::before(&origin));
-    for (number, answer) in answers.iter().enumerate() {
-        println!("{answer}");
-        let not_understood = "the upstream's answer was not understood";
-        let expected = json!([502, "upstream.ambiguous_length", 1]);
-        fails(&gateway, &format!("/{number}"), &expected, not_understood);
-    }
-    // What such an origin says next is nobody's answer.
-    assert_eq!(origin.connections(), answers.len());
-}
-
-#[test]
-fn a_switch_of_protocols_that_nobody_asked_for_is_refused() {
-    let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-                  \r\nHTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhidden";
-    let (origin, ended) = stalling(switch);
-    let gateway = start(Document::before(&origin));
-    let not_understood = "the upstream's answer was not understood";
-    fails(&gateway, "/", &json!([502, "upstream.unexpected_status", 1]), not_understood);
-    assert!(ended.recv_timeout(PATIENCE).unwrap());
 }
 
 #[test]

@@ -1,9 +1,15 @@
 //! Connections to an origin that are kept, and what happens where it ends them.
 
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
 use demilune_testkit::{Document, Origin};
 use serde_json::{Value, json};
 
 use crate::start;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
@@ -111,11 +117,34 @@ fn a_repeated_request_that_fails_again_is_given_up() {
     assert_eq!((origin.seen().len(), origin.connections()), (3, 2));
 }
 
+/// What an origin says in the hope that it is taken for the answer to somebody's request.
+const HIDDEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhidden";
+
+#[test]
+fn a_connection_with_bytes_seen_behind_an_answers_declared_end_is_not_used_again() {
+    let origin = Origin::conversing(move |talk| {
+        while talk.request().is_some() {
+            talk.send(format!("{HELLO}{HIDDEN}"));
+        }
+    });
+    let gateway = start(Document::before(&origin));
+    let mut client = gateway.client("main");
+    for (number, method) in ["GET", "POST", "PUT"].into_iter().enumerate() {
+        let path = format!("/{number}");
+        let reply = client.request(method, &path, &[], None);
+        assert_eq!(reply.status, 502, "{method}");
+        let told = reply.text();
+        assert!(!told.contains("hello") && !told.contains("hidden"), "{told}");
+        assert_eq!(gateway.access(&path)["code"], "upstream.unexpected");
+        origin.wait_ended(number + 1);
+    }
+    assert_eq!(origin.connections(), 3);
+}
+
+// Where an answer has no body, or its end is only found as it is read, it is on its way already.
 #[test]
 fn a_connection_with_bytes_behind_an_answer_is_not_used_again() {
     for (method, answer) in [
-        ("GET", HELLO),
-        ("POST", HELLO),
         ("HEAD", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"),
         ("GET", "HTTP/1.1 204 No Content\r\n\r\n"),
         ("GET", "HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n"),
@@ -123,7 +152,7 @@ fn a_connection_with_bytes_behind_an_answer_is_not_used_again() {
     ] {
         let origin = Origin::conversing(move |talk| {
             while talk.request().is_some() {
-                talk.send(format!("{answer}HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhidden"));
+                talk.send(format!("{answer}{HIDDEN}"));
             }
         });
         let gateway = start(Document::before(&origin));
@@ -134,7 +163,44 @@ fn a_connection_with_bytes_behind_an_answer_is_not_used_again() {
             assert!(reply.whole && matches!(reply.status, 200 | 204 | 304), "{reply:?}");
         }
         assert_eq!(origin.connections(), 3, "{method} {answer}");
+        origin.wait_ended(3);
     }
+}
+
+#[test]
+fn what_an_origin_says_while_nobody_asks_is_given_to_nobody() {
+    let sayings =
+        [HIDDEN, "HTTP/1.1 200 OK\r\ncontent-le", "\r\n", "x", "HTTP/1.1 100 Continue\r\n\r\n"];
+    let (allow, allowed) = channel::<&str>();
+    let allowed = Mutex::new(allowed);
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    let origin = Origin::conversing(move |talk| {
+        let Some(seen) = talk.request() else { return };
+        talk.send(HELLO);
+        if seen.line.contains("/first") {
+            let saying = allowed.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+            let tell = tell.lock().unwrap().clone();
+            talk.send(saying);
+            let _ = tell.send(true);
+            let _ = tell.send(talk.ends());
+        }
+    });
+    let gateway = start(Document::before(&origin));
+    for (number, saying) in sayings.into_iter().enumerate() {
+        // On one connection of a client, so that one worker has all of it.
+        let mut client = gateway.client("main");
+        assert_eq!(client.get("/first", &[]).text(), "hello");
+        assert_eq!(origin.connections(), 2 * number + 1);
+        allow.send(saying).unwrap();
+        assert!(told.recv_timeout(PATIENCE).unwrap());
+        let reply = client.request("POST", "/next", &[], Some(b"body"));
+        assert_eq!((reply.status, reply.text().as_str()), (200, "hello"), "{saying:?}");
+        assert_eq!(origin.connections(), 2 * (number + 1), "{saying:?}");
+        assert!(told.recv_timeout(PATIENCE).unwrap(), "the connection was given up: {saying:?}");
+    }
+    let next = origin.seen().into_iter().filter(|seen| seen.line.starts_with("POST /next"));
+    assert_eq!(next.count(), sayings.len());
 }
 
 #[test]

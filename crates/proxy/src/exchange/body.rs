@@ -16,6 +16,7 @@ use super::closing::Closing;
 use super::decode::{DecodeFailure, decode};
 use super::metered::{IdleTimer, MeteredBody, Refusal};
 use crate::http::RequestBody;
+use crate::pace::Pace;
 use crate::upstream::Upload;
 
 /// A body ready to be sent, with what watches its sending.
@@ -39,6 +40,9 @@ pub(crate) async fn upload(
         received: Rc::clone(closing.received()),
         refusal: Rc::clone(&refusal),
         timer: IdleTimer::new(job.connection.limits.body_idle),
+        timers: closing.worker().timers.clone(),
+        pace: Pace::default(),
+        least_rate: job.connection.limits.least_rate,
     });
     let body = match (chain.body_limit(), metered.take()) {
         (None, None) => Upload::Empty,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use demilune_core::record::{Attempt, End};
 use demilune_core::{
-    Denial, Ending, Exchange, Moment, Record, RequestHead, RequestId, Route, Stage, Trail,
-    pipeline, problem,
+    Denial, Downstream, Ending, Exchange, Moment, Record, RequestHead, RequestId, Route, Stage,
+    Trail, pipeline, problem,
 };
 use http::header::USER_AGENT;
 use http::{StatusCode, Version};
@@ -17,6 +17,7 @@ use super::Connection;
 use super::download::Download;
 use crate::http::{Unparsed, WireResponse};
 use crate::hygiene::Parts;
+use crate::pressure::Carried;
 use crate::upstream::Attempts;
 use crate::worker::Worker;
 
@@ -30,6 +31,8 @@ pub(crate) const PANICKED: &str = "gateway.panic";
 pub(crate) struct Closing {
     worker: Rc<Worker>,
     connection: Rc<Connection>,
+    /// Who the client is, where that is another than for the connection as a whole.
+    own: Option<Rc<Downstream>>,
     id: RequestId,
     started: Moment,
     admitted_after: Option<Duration>,
@@ -43,6 +46,7 @@ pub(crate) struct Closing {
     received: Rc<Cell<u64>>,
     sent: u64,
     end: End,
+    carried: Option<Carried>,
 }
 
 /// What the log says of a head that was refused.
@@ -63,6 +67,7 @@ impl Closing {
         Box::new(Self {
             worker: Rc::clone(worker),
             connection: Rc::clone(connection),
+            own: None,
             id,
             started: worker.clock().now(),
             admitted_after: None,
@@ -76,6 +81,7 @@ impl Closing {
             received: Rc::default(),
             sent: 0,
             end: End::ClientLeft,
+            carried: None,
         })
     }
 
@@ -92,8 +98,17 @@ impl Closing {
         });
     }
 
+    /// Counts as one exchange under way.
+    pub(crate) fn carried(&mut self, carried: Carried) {
+        self.carried = Some(carried);
+    }
+
     pub(crate) fn understood(&mut self, head: &Rc<RequestHead>) {
         self.head = Some(Rc::clone(head));
+    }
+
+    pub(crate) fn came_from(&mut self, own: Option<&Rc<Downstream>>) {
+        self.own = own.map(Rc::clone);
     }
 
     pub(crate) fn routed(&mut self, route: &Arc<Route>, matched: bool) {
@@ -181,7 +196,7 @@ impl Drop for Closing {
             started: self.started,
             duration,
             admitted_after: self.admitted_after.unwrap_or(duration),
-            downstream: &self.connection.downstream,
+            downstream: self.own.as_deref().unwrap_or(&self.connection.downstream),
             version: version_name(self.version),
             method: head.map(|h| h.method.as_str()).or(unjudged.map(|u| &*u.method)).unwrap_or(""),
             host: head.map(|h| h.host.as_str()).or(unjudged.map(|u| &*u.host)).unwrap_or(""),

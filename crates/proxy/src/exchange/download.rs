@@ -10,12 +10,15 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::closing::Closing;
 use crate::http::WireError;
+use crate::timer::Timer;
 use crate::upstream::Lease;
 
 /// A body for the client. When it is dropped, at its end or before, its exchange is closed.
 pub(crate) struct Download {
     source: Source,
     closing: Option<Box<Closing>>,
+    /// By when all of it must have been taken.
+    deadline: Option<Timer>,
 }
 
 enum Source {
@@ -35,19 +38,21 @@ impl Download {
     /// Bytes that are there already.
     pub(crate) fn whole(bytes: Bytes, closing: Option<Box<Closing>>) -> Self {
         let source = if bytes.is_empty() { Source::Done } else { Source::Whole(bytes) };
-        let mut download = Self { source, closing };
+        let mut download = Self { source, closing, deadline: None };
         download.settle();
         download
     }
 
     /// What comes from the upstream, cut off where nothing comes for `idle`.
     pub(crate) fn streamed(lease: Lease, idle: Duration) -> Self {
-        Self { source: Source::Upstream(Streamed { lease, idle }), closing: None }
+        let source = Source::Upstream(Streamed { lease, idle });
+        Self { source, closing: None, deadline: None }
     }
 
-    /// Gives it the exchange to close.
-    pub(crate) fn closing(mut self, closing: Box<Closing>) -> Self {
+    /// Gives it the exchange to close, and the deadline of the request as a whole.
+    pub(crate) fn closing(mut self, closing: Box<Closing>, deadline: Option<Timer>) -> Self {
         self.closing = Some(closing);
+        self.deadline = deadline;
         self.settle();
         self
     }
@@ -88,6 +93,11 @@ impl Body for Download {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, WireError>>> {
         let this = &mut *self;
+        if let (Source::Upstream(_), Some(deadline)) = (&this.source, &this.deadline)
+            && deadline.poll(cx).is_ready()
+        {
+            this.source = Source::Broken(WireError::new("the request took too long"));
+        }
         let next = match &mut this.source {
             Source::Done => None,
             Source::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),

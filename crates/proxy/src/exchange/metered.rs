@@ -14,6 +14,8 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use crate::http::{RequestBody, WireError};
+use crate::pace::Pace;
+use crate::timer::Timers;
 
 /// A refusal of the body, with the name under which the trail notes it.
 pub(crate) type Refusal = Rc<RefCell<Option<(&'static str, Box<Denial>)>>>;
@@ -48,6 +50,10 @@ pub(crate) struct MeteredBody {
     pub(crate) received: Rc<Cell<u64>>,
     pub(crate) refusal: Refusal,
     pub(crate) timer: IdleTimer,
+    pub(crate) timers: Timers,
+    pub(crate) pace: Pace,
+    /// Bytes a second that it must not fall below.
+    pub(crate) least_rate: u64,
 }
 
 impl MeteredBody {
@@ -89,6 +95,7 @@ impl Body for MeteredBody {
         let next = match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(next) => next,
             Poll::Pending => {
+                this.pace.waits(this.timers.now());
                 ready!(this.timer.poll(cx));
                 let public = "the request's body did not come in time";
                 let status = StatusCode::REQUEST_TIMEOUT;
@@ -100,6 +107,12 @@ impl Body for MeteredBody {
         Poll::Ready(match next {
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
+                if this.pace.moved(this.timers.now(), length, this.least_rate) {
+                    let public = "the request's body comes too slowly";
+                    let status = StatusCode::REQUEST_TIMEOUT;
+                    let denial = Denial::new(status, "http.body_too_slow", public);
+                    return Poll::Ready(Some(Err(this.refuse("http", Box::new(denial)))));
+                }
                 Some(this.count(length).map(|()| frame))
             }
             Some(Err(error)) => Some(Err(this.broken(error))),

@@ -1,5 +1,6 @@
 //! One request, from its parsed head to the last byte of its answer.
 
+mod arrival;
 mod body;
 mod closing;
 mod decode;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use demilune_core::head::Scheme;
@@ -33,8 +35,10 @@ use crate::generation::Held;
 use crate::http::{RequestBody, Upgrading, WireRequest, WireResponse};
 use crate::hygiene::{Parts, judge};
 use crate::listener::Counted;
+use crate::timer::Timer;
 use crate::upstream;
 use crate::worker::Worker;
+use arrival::{arrive, redirection};
 use closing::{Closing, PANICKED};
 use download::Download;
 use tunnel::Tunnel;
@@ -101,23 +105,55 @@ async fn answer(
         }
     };
     closing.understood(&head);
-    // A connection from before a reload that asks for TLS here must not go on without.
-    let secure = connection.downstream.tls.is_some();
+    let overload = &generation.snapshot.overload;
+    match worker.load.take_on(overload, &worker.shared, worker.timers.late()) {
+        Ok(carried) => closing.carried(carried),
+        Err(denial) => return early(closing, "gateway", &denial, bodiless),
+    }
     let serving = generation.serving(&connection.downstream.listener, connection.address);
-    let Some(serving) = serving.filter(|serving| serving.tls.is_some() == secure) else {
-        let public = "this address is no longer served";
-        let denial = Denial::new(StatusCode::SERVICE_UNAVAILABLE, "listener.gone", public);
-        return early(closing, "listener", &denial, bodiless);
+    let (serving, own) = match arrive(serving, &connection, &head) {
+        Ok(arrived) => arrived,
+        Err((by, denial)) => return early(closing, by, &denial, bodiless),
     };
+    closing.came_from(own.as_ref());
+    if serving.listener.redirects {
+        let head = redirection(&head);
+        closing.answered(head.status);
+        return finish_whole(head, Bytes::new(), closing, bodiless);
+    }
     let found = find_route(&serving.listener.routes, &head);
     let matched = found.is_some();
     let route = found.unwrap_or_else(|| Arc::clone(&generation.snapshot.unmatched));
     closing.routed(&route, matched);
-    let job = Job { generation, connection, head, route, matched };
-    match job.admitted(&mut closing, wire.body, wire.upgrade).await {
-        Ok(response) => job.deliver(closing, response),
-        Err(ending) => job.end(closing, ending),
+    let job = Job { generation, connection, own, head, route, matched };
+    let deadline = job.connection.limits.request.map(|limit| {
+        let timer = worker.timers.timer();
+        timer.set(limit);
+        timer
+    });
+    let admitted = job.admitted(&mut closing, wire.body, wire.upgrade);
+    match within(deadline.as_ref(), admitted).await {
+        Some(Ok(response)) => job.deliver(closing, response, deadline),
+        Some(Err(ending)) => job.end(closing, ending),
+        None => {
+            let public = "the request took too long";
+            let status = StatusCode::GATEWAY_TIMEOUT;
+            let denial = Denial::new(status, "gateway.request_timeout", public);
+            let ending = closing.refuse("gateway", Stage::Upstream, denial);
+            job.end(closing, ending)
+        }
     }
+}
+
+/// What comes of `future`; `None` where the deadline passes first.
+async fn within<F: Future>(deadline: Option<&Timer>, future: F) -> Option<F::Output> {
+    let Some(deadline) = deadline else { return Some(future.await) };
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => deadline.poll(cx).map(|()| None),
+    })
+    .await
 }
 
 /// A refusal before a route is known.
@@ -160,6 +196,8 @@ fn asks_for_websocket(head: &RequestHead) -> bool {
 struct Job {
     generation: Held,
     connection: Rc<Connection>,
+    /// Who the client is, where that is another than for the connection as a whole.
+    own: Option<Rc<Downstream>>,
     head: Rc<RequestHead>,
     route: Arc<Route>,
     /// Whether the route is one of the document's, and not the one for requests that none of them
@@ -184,7 +222,7 @@ impl Job {
         Request {
             id: closing.id(),
             now: closing.started(),
-            downstream: &self.connection.downstream,
+            downstream: self.own.as_deref().unwrap_or(&self.connection.downstream),
             head: &self.head,
             route: &self.route,
             identity: None,
@@ -274,12 +312,19 @@ impl Job {
     }
 
     /// The upstream's answer, on its way to the client.
-    fn deliver(&self, mut closing: Box<Closing>, mut response: Response) -> Answered {
+    fn deliver(
+        &self,
+        mut closing: Box<Closing>,
+        mut response: Response,
+        deadline: Option<Timer>,
+    ) -> Answered {
         let request = self.request(&closing);
         closing.exchange_mut().rewrite_response(&self.route.chain, request, &mut response.head);
         closing.answered(response.head.status);
         match response.kind {
-            Kind::Body(body, length) => finish_head(response.head, length, body.closing(closing)),
+            Kind::Body(body, length) => {
+                finish_head(response.head, length, body.closing(closing, deadline))
+            }
             Kind::Tunnel(tunnel) => {
                 tunnel.run(closing);
                 finish_head(response.head, None, Download::whole(Bytes::new(), None))

@@ -55,7 +55,7 @@ pub(crate) async fn serve<F, R, B>(
         Protocol::Http1 => {
             let Terms { timers, deadlines, head_size, curfew, .. } = terms;
             let limits = HeadLimits { line: head_size, size: head_size, fields: HEADERS_LIMIT };
-            let serving = h1::Serving1 { timers, deadlines, limits, curfew: Some(curfew) };
+            let serving = h1::Serving { timers, deadlines, limits, curfew: Some(curfew) };
             h1::serve(begun, serving, exchange, refused).await;
         }
         // What h2 refuses it has answered.

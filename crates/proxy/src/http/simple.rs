@@ -84,9 +84,10 @@ pub async fn serve_simple(
         }
         let _ = stream.set_nodelay(true);
         let begun = Begun { before: Bytes::new(), stream: Stream::Plain(stream) };
-        let deadlines = Deadlines { idle: PATIENCE, head: Some(PATIENCE), write: PATIENCE };
+        let head = Some(PATIENCE);
+        let deadlines = Deadlines { idle: PATIENCE, head, write: PATIENCE, least_rate: 1 };
         let timers = timers.clone();
-        let serving = h1::Serving1 { timers, deadlines, limits: HEAD, curfew: None };
+        let serving = h1::Serving { timers, deadlines, limits: HEAD, curfew: None };
         let answer = Rc::clone(&answer);
         tasks.spawn(async move {
             let exchange = |wire| respond(&*answer, wire);

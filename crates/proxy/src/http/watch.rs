@@ -73,6 +73,8 @@ pub(crate) struct Deadlines {
     pub(crate) head: Option<Duration>,
     /// While it takes nothing of what is written to it.
     pub(crate) write: Duration,
+    /// Bytes a second, on average, that it must take while it is waited for; over HTTP/1.
+    pub(crate) least_rate: u64,
 }
 
 /// A client's connection under watch. A timer is set again only when it fires too early.
@@ -270,7 +272,7 @@ mod tests {
     #[test]
     fn a_client_that_takes_nothing_cannot_hold_up_the_close_either() {
         let limit = Duration::from_millis(20);
-        let deadlines = Deadlines { idle: limit, head: Some(limit), write: limit };
+        let deadlines = Deadlines { idle: limit, head: Some(limit), write: limit, least_rate: 1 };
         let (mut io, _) = Watched::new(Stuck, Arc::new(Standing), deadlines);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let closed = runtime.block_on(async {

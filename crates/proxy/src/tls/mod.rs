@@ -1,10 +1,17 @@
 //! TLS on both sides: rustls with the aws-lc provider, TLS 1.2 at least, X25519MLKEM768 first.
 
 mod client;
+mod client_certificates;
+mod names;
+mod ocsp;
 mod server;
+mod validity;
+pub(crate) mod warm;
 
 pub(crate) use client::ClientTls;
+pub(crate) use client_certificates::facts;
 pub(crate) use server::ServerTls;
+pub(crate) use validity::Validity;
 
 use std::sync::Arc;
 

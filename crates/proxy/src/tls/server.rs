@@ -1,117 +1,150 @@
-//! TLS towards clients: which certificate for which name.
+//! TLS towards clients: versions, suites, tickets, and what is asked of them.
+//!
+//! Each listener has a configuration of its own, and with it its own tickets and sessions: what was
+//! settled with one is worth nothing at another. A listener that asks for client certificates takes
+//! up no session at all: each connection proves anew who the client is, so that a certificate that
+//! was revoked or has expired ends with its connections.
 
-use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
-use demilune_core::snapshot::{CertificateFiles, ListenerTls};
-use rustls::ServerConfig;
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
-use rustls_pki_types::PrivateKeyDer;
-use rustls_pki_types::pem::PemObject;
+use demilune_core::snapshot::{ListenerTls, TlsVersion};
+use rustls::crypto::CryptoProvider;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{ServerConfig, SupportedProtocolVersion};
 
-use super::{certificates, provider};
+use super::names::ByName;
+use super::validity::{Validity, list_expired};
+use super::{certificates, client_certificates, provider};
 use crate::generation::Problem;
 
 /// The TLS settings of a listener, ready for use.
 #[derive(Clone)]
 pub(crate) struct ServerTls {
     pub(crate) config: Arc<ServerConfig>,
+    names: Arc<ByName>,
+}
+
+/// What loading has shown.
+#[derive(Debug, Default)]
+pub(crate) struct Shown {
+    /// When each certificate is good.
+    pub(crate) validity: Vec<Validity>,
+    /// What works, but somebody should look at.
+    pub(crate) warnings: Vec<Problem>,
 }
 
 impl ServerTls {
-    /// Loads all certificates.
+    /// Loads all certificates, authorities and lists. `now` is seconds since the UNIX epoch.
     ///
     /// # Errors
     /// Every one that cannot be used.
-    pub(crate) fn new(settings: &ListenerTls) -> Result<Self, Vec<Problem>> {
-        let mut resolver = ByName::default();
+    pub(crate) fn new(settings: &ListenerTls, now: i64) -> Result<(Self, Shown), Vec<Problem>> {
+        let provider = offered(settings);
+        let (mut names, mut shown) = (ByName::default(), Shown::default());
         let mut problems = Vec::new();
         for files in &settings.certificates {
-            match load(files) {
-                Ok((key, names)) => resolver.insert(key, names),
-                Err(reason) => problems.push(Problem {
-                    place: files.place.clone(),
-                    code: "tls.certificate",
-                    reason,
-                }),
+            match names.load(files, &provider) {
+                Ok(leaf) => match Validity::of(&leaf, files.place.clone()) {
+                    Ok(found) => {
+                        shown.warnings.extend(found.warning(now));
+                        shown.validity.push(found);
+                    }
+                    Err(reason) => problems.push(certificate_problem(&files.place, reason)),
+                },
+                Err(reason) => problems.push(certificate_problem(&files.place, reason)),
             }
         }
+        let verifier = match &settings.client_certificates {
+            None => WebPkiClientVerifier::no_client_auth(),
+            Some(client) => match client_certificates::verifier(client, &provider) {
+                Ok(verifier) => {
+                    let lists = client.revocation.iter().enumerate();
+                    shown.warnings.extend(lists.filter_map(|(i, list)| {
+                        list_expired(list, format!("{}.revocation[{i}]", client.place), now)
+                    }));
+                    verifier
+                }
+                Err(problem) => {
+                    problems.push(problem);
+                    return Err(problems);
+                }
+            },
+        };
         if !problems.is_empty() {
             return Err(problems);
         }
-        Self::with(resolver).map_err(|error| {
-            let place = settings.certificates.first().map(|files| files.place.clone());
-            let reason = error.to_string();
-            vec![Problem { place: place.unwrap_or_default(), code: "tls.settings", reason }]
-        })
+        let names = Arc::new(names);
+        let resumes = settings.client_certificates.is_none();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions(settings.minimum_version))
+            .map(|builder| {
+                let builder = builder.with_client_cert_verifier(verifier);
+                builder.with_cert_resolver(Arc::clone(&names) as _)
+            })
+            .and_then(|config| finished(config, resumes));
+        match config {
+            Ok(config) => Ok((Self { config: Arc::new(config), names }, shown)),
+            Err(error) => {
+                let (place, reason) = (settings.place.clone(), error.to_string());
+                Err(vec![Problem { place, code: "tls.settings", reason }])
+            }
+        }
     }
 
-    fn with(resolver: ByName) -> Result<Self, rustls::Error> {
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(resolver));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    /// Whether a request for `host` may come on a connection that was opened for `server_name`:
+    /// where both are answered with the same certificate. Otherwise somebody reaches one name
+    /// behind the face of another.
+    pub(crate) fn answers_for(&self, server_name: &str, host: &str) -> bool {
+        server_name == host || self.names.same(server_name, host)
+    }
+}
+
+fn certificate_problem(place: &str, reason: String) -> Problem {
+    Problem { place: place.to_owned(), code: "tls.certificate", reason }
+}
+
+fn finished(mut config: ServerConfig, resumes: bool) -> Result<ServerConfig, rustls::Error> {
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    if resumes {
+        // The keys of tickets change every six hours.
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-        Ok(Self { config: Arc::new(config) })
+    } else {
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    Ok(config)
+}
+
+const fn versions(minimum: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
+    use rustls::version::{TLS12, TLS13};
+    static BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+    static NEWEST: [&SupportedProtocolVersion; 1] = [&TLS13];
+    match minimum {
+        TlsVersion::Tls12 => &BOTH,
+        TlsVersion::Tls13 => &NEWEST,
     }
 }
 
-/// The key with its chain, and the DNS names of the leaf. Reasons never hold a part of the key.
-fn load(files: &CertificateFiles) -> Result<(CertifiedKey, Vec<String>), String> {
-    let chain = certificates(&files.chain)?;
-    let key = PrivateKeyDer::from_pem_slice(files.key.reveal())
-        .map_err(|_| "the key file holds no private key in PEM form".to_owned())?;
-    let names = match chain.first().map(webpki::EndEntityCert::try_from) {
-        Some(Ok(leaf)) => leaf.valid_dns_names().map(str::to_ascii_lowercase).collect(),
-        Some(Err(error)) => return Err(format!("the first certificate is broken: {error:?}")),
-        None => return Err("no certificate in PEM form found".to_owned()),
-    };
-    let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => {
-            "the key does not belong to the certificate".to_owned()
-        }
-        error => format!("the certificate and key cannot be used: {error}"),
-    })?;
-    Ok((key, names))
+/// The provider, with no more than the suites that are named.
+fn offered(settings: &ListenerTls) -> Arc<CryptoProvider> {
+    let all = provider();
+    if settings.cipher_suites.is_empty() {
+        return all;
+    }
+    let mut fewer = (*all).clone();
+    fewer.cipher_suites.retain(|suite| {
+        // rustls names those of TLS 1.3 `TLS13_…`.
+        let name = format!("{:?}", suite.suite()).replacen("TLS13_", "TLS_", 1);
+        settings.cipher_suites.contains(&&*name)
+    });
+    Arc::new(fewer)
 }
 
-/// Certificates by DNS name; the first one written answers for all other names and for none.
-#[derive(Default)]
-struct ByName {
-    names: HashMap<String, Arc<CertifiedKey>>,
-    first: Option<Arc<CertifiedKey>>,
-}
-
-impl ByName {
-    fn insert(&mut self, key: CertifiedKey, names: Vec<String>) {
-        let key = Arc::new(key);
-        for name in names {
-            self.names.entry(name).or_insert_with(|| Arc::clone(&key));
-        }
-        self.first.get_or_insert(key);
+/// All certificates of the authorities, as roots to trust.
+pub(super) fn roots(pem: &[u8]) -> Result<rustls::RootCertStore, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in certificates(pem)? {
+        roots.add(certificate).map_err(|error| format!("an authority cannot be used: {error}"))?;
     }
-
-    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
-        // A wildcard stands for exactly one label (RFC 9525 section 6.3).
-        self.names.get(name).or_else(|| {
-            let (_, parent) = name.split_once('.')?;
-            self.names.get(&format!("*.{parent}"))
-        })
-    }
-}
-
-impl ResolvesServerCert for ByName {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let named = hello.server_name().and_then(|name| self.find(name));
-        named.or(self.first.as_ref()).cloned()
-    }
-}
-
-impl fmt::Debug for ByName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.names.keys()).finish()
-    }
+    Ok(roots)
 }

@@ -17,6 +17,7 @@ pub(crate) struct Pool(Rc<RefCell<Idle>>);
 
 #[derive(Default)]
 struct Idle {
+    #[expect(clippy::vec_box, reason = "each request moves one out and in again")]
     connections: HashMap<u64, Vec<Box<PooledConnection>>>,
     /// The endpoints in force; before the first reload, all of them are.
     known: Option<HashSet<u64>>,

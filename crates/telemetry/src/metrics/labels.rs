@@ -59,6 +59,17 @@ pub(crate) struct ReloadLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+pub(crate) struct OverloadLabels {
+    pub(crate) reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub(crate) struct VersionLabels {
     pub(crate) version: Box<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+pub(crate) struct CertificateLabels {
+    pub(crate) listener: Box<str>,
+    pub(crate) place: Box<str>,
 }

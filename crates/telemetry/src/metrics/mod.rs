@@ -22,7 +22,8 @@ use prometheus_client::registry::{Metric, Registry};
 pub(crate) use cells::{Cells, Written};
 use labels::{AttemptLabels, DecisionLabels, RequestLabels, RouteLabels, UpstreamLabels};
 pub(crate) use labels::{
-    EndpointLabels, ListenerLabels, RefusedLabels, ReloadLabels, VersionLabels,
+    CertificateLabels, EndpointLabels, ListenerLabels, OverloadLabels, RefusedLabels, ReloadLabels,
+    VersionLabels,
 };
 use sharded::{Count, Histogram, Sharded};
 use table::Table;
@@ -44,11 +45,13 @@ pub(crate) struct Metrics {
     pub(crate) connections: Family<ListenerLabels, Gauge>,
     pub(crate) connections_refused: Family<RefusedLabels, Counter>,
     pub(crate) tls_handshake_failures: Family<ListenerLabels, Counter>,
+    pub(crate) certificate_expiries: Table<CertificateLabels>,
     pub(crate) config_version: Table<VersionLabels>,
     pub(crate) config_reloads: Family<ReloadLabels, Counter>,
     pub(crate) config_last_reload_successful: Gauge,
     pub(crate) config_last_success: Gauge<f64, AtomicU64>,
     pub(crate) exchange_panics: Counter,
+    pub(crate) overloaded: Family<OverloadLabels, Gauge>,
     pub(crate) log_lines_dropped: Counter,
     pub(crate) log_write_errors: Counter,
     pub(crate) watched: Arc<Watched>,
@@ -67,11 +70,13 @@ impl Metrics {
             connections: Family::default(),
             connections_refused: Family::default(),
             tls_handshake_failures: Family::default(),
+            certificate_expiries: Table::new(),
             config_version: Table::new(),
             config_reloads: Family::default(),
             config_last_reload_successful: Gauge::default(),
             config_last_success: Gauge::default(),
             exchange_panics: Counter::default(),
+            overloaded: Family::default(),
             log_lines_dropped: Counter::default(),
             log_write_errors: Counter::default(),
             watched: Arc::default(),
@@ -121,6 +126,11 @@ impl Metrics {
             "TLS handshakes that failed or took too long",
             &self.tls_handshake_failures,
         );
+        registry.add(
+            "tls_certificate_expiry_timestamp_seconds",
+            "When a certificate of a listener ends",
+            &self.certificate_expiries,
+        );
         registry.add("config_version_info", "The document in force", &self.config_version);
         registry.add("config_reloads", "Documents loaded or refused", &self.config_reloads);
         registry.add(
@@ -133,6 +143,7 @@ impl Metrics {
             "When the document in force was loaded",
             &self.config_last_success,
         );
+        registry.add("overloaded", "Workers that refuse new requests", &self.overloaded);
         registry.add("exchange_panics", "Exchanges that panicked", &self.exchange_panics);
         registry.add("log_lines_dropped", "Lines of the log lost", &self.log_lines_dropped);
         registry.add("log_write_errors", "Failures of the log's sink", &self.log_write_errors);

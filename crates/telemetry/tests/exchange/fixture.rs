@@ -68,7 +68,7 @@ impl Facts {
     }
 
     pub(crate) fn tls(mut self) -> Self {
-        self.downstream.tls = Some(TlsFacts { version: "TLSv1.3", server_name: None });
+        self.downstream.tls = Some(TlsFacts { version: "TLSv1.3", ..TlsFacts::default() });
         self
     }
 

@@ -6,7 +6,7 @@ use crate::seeds::{ANSWERS, REQUESTS, each};
 use crate::{LIMITS, head};
 
 /// Mutations of each seed.
-const ROUNDS: usize = 60000;
+const ROUNDS: usize = 5000;
 
 fn version(version: Version) -> u8 {
     u8::from(version == Version::HTTP_11)

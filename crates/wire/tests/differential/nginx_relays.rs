@@ -9,7 +9,7 @@ use crate::nginx::Nginx;
 use crate::seeds::{ANSWERS, each};
 
 /// Mutations of each seed.
-const ROUNDS: usize = 10000;
+const ROUNDS: usize = 1000;
 
 const RELAY: &str = "proxy_pass http://unix:FOLDER/out.sock:;
             proxy_http_version 1.1;

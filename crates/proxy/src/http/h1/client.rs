@@ -172,6 +172,10 @@ where
     ) -> Poll<Result<Reply, Option<WireError>>> {
         match self.poll_upload(cx, Some(limit)) {
             Poll::Ready(Err(UploadFailure::Body(error))) => return Poll::Ready(Err(Some(error))),
+            // Nothing of the request went out: it can go elsewhere, and nothing of it goes here.
+            Poll::Ready(Err(UploadFailure::Write)) if !self.written => {
+                return Poll::Ready(Err(Some(WireError::new("the connection takes nothing"))));
+            }
             // It may have answered before it stopped reading.
             Poll::Ready(Err(UploadFailure::Write)) => self.reusable = false,
             Poll::Ready(Ok(())) | Poll::Pending => {}
@@ -278,11 +282,12 @@ where
                     }
                 }
             }
-            let progressed = || {
+            let progressed = |_| {
                 *written = true;
                 if let Some(limit) = limit {
                     timer.set(limit);
                 }
+                Ok(())
             };
             match ready!(outbox.poll_write(stream, cx, progressed)) {
                 Ok(()) if upload.is_none() => return Poll::Ready(Ok(())),
@@ -362,21 +367,18 @@ where
     /// What the bytes that are there already hold of the answer's body.
     fn buffered(&mut self) -> Result<Chunk, WireError> {
         match &mut self.coming {
-            Coming::Nothing => return Ok(Chunk::End(HeaderMap::new())),
-            Coming::Chunked(decoder) => match decoder.decode(&mut self.buffer) {
-                Ok(Chunk::End(trailers)) => {
+            Coming::Nothing => Ok(Chunk::End(HeaderMap::new())),
+            Coming::Chunked(decoder) => {
+                let chunk = decoder.decode(&mut self.buffer).map_err(|refusal| {
+                    WireError::refused(refusal.answer_code(), refusal.public())
+                })?;
+                if matches!(chunk, Chunk::End(_)) {
                     self.coming = Coming::Nothing;
-                    return Ok(Chunk::End(trailers));
                 }
-                Ok(chunk) => return Ok(chunk),
-                Err(refusal) => {
-                    return Err(WireError::refused(refusal.answer_code(), refusal.public()));
-                }
-            },
-            Coming::Known(_) | Coming::UntilClose if self.buffer.is_empty() => {
-                return Ok(Chunk::Pending);
+                Ok(chunk)
             }
-            Coming::UntilClose => return Ok(Chunk::Data(self.buffer.split().freeze())),
+            Coming::Known(_) | Coming::UntilClose if self.buffer.is_empty() => Ok(Chunk::Pending),
+            Coming::UntilClose => Ok(Chunk::Data(self.buffer.split().freeze())),
             Coming::Known(left) => {
                 let most = usize::try_from(*left).unwrap_or(usize::MAX);
                 let data = self.buffer.split_to(self.buffer.len().min(most)).freeze();

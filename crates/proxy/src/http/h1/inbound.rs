@@ -15,6 +15,7 @@ use super::outbox::Outbox;
 use super::read_head;
 use crate::http::stream::{Begun, Stream};
 use crate::http::{Deadlines, Unparsed, WireError};
+use crate::pace::Pace;
 use crate::timer::Timer;
 
 /// The most bytes of a body that are read at once.
@@ -59,6 +60,8 @@ pub(super) struct Inbound {
     ended: bool,
     /// Whether it was given a moment only to say something at all.
     hurried: bool,
+    /// Of the answer that is being written.
+    pace: Pace,
 }
 
 impl Inbound {
@@ -74,6 +77,7 @@ impl Inbound {
             deadlines,
             ended: false,
             hurried: false,
+            pace: Pace::default(),
         }
     }
 
@@ -166,7 +170,8 @@ impl Inbound {
                 self.outbox.head.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
             }
             if !self.outbox.is_empty()
-                && let Poll::Ready(Err(_)) = self.outbox.poll_write(&mut self.stream, cx, || {})
+                && let Poll::Ready(Err(_)) =
+                    self.outbox.poll_write(&mut self.stream, cx, |_| Ok(()))
             {
                 return Poll::Ready(Some(Err(self.broken("the client left"))));
             }
@@ -273,17 +278,24 @@ impl Inbound {
     /// The answer has begun: the client is judged by what it takes of it.
     pub(super) fn answering(&mut self) {
         self.timer.clear();
+        self.pace = Pace::default();
     }
 
     /// Writes until all is written; fails where the client takes nothing for too long.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { outbox, stream, timer, deadlines, .. } = self;
-        match outbox.poll_write(stream, cx, || timer.clear()) {
+        let Self { outbox, stream, timer, deadlines, pace, .. } = self;
+        let progressed = |written| {
+            timer.clear();
+            let slow = pace.moved(timer.now(), written, deadlines.least_rate);
+            if slow { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+        };
+        match outbox.poll_write(stream, cx, progressed) {
             Poll::Ready(result) => {
                 timer.clear();
                 Poll::Ready(result)
             }
             Poll::Pending => {
+                pace.waits(timer.now());
                 if !timer.is_set() {
                     timer.set(deadlines.write);
                 }

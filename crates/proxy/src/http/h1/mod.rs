@@ -8,7 +8,7 @@ mod server;
 
 pub(crate) use client::{Reply, SendFailure, Sending, UpstreamConnection};
 pub(super) use server::IncomingBody;
-pub(crate) use server::{Serving1, serve};
+pub(crate) use server::{Serving, serve};
 
 use std::cell::RefCell;
 use std::io;

@@ -59,12 +59,13 @@ impl Outbox {
         self.head.extend_from_slice(LAST_CHUNK);
     }
 
-    /// Writes until all is written. `progressed` is called after each write that took something.
+    /// Writes until all is written. `progressed` is told of each write how
+    /// many bytes it took, and may end it.
     pub(super) fn poll_write(
         &mut self,
         stream: &mut Stream,
         cx: &mut Context<'_>,
-        mut progressed: impl FnMut(),
+        mut progressed: impl FnMut(usize) -> io::Result<()>,
     ) -> Poll<io::Result<()>> {
         while !self.is_empty() {
             let head = self.head.get(self.sent..).unwrap_or_default();
@@ -79,7 +80,7 @@ impl Outbox {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.advance(written);
-            progressed();
+            progressed(written)?;
         }
         if !self.head.is_empty() {
             // Nothing is held while a connection idles.

@@ -1,12 +1,13 @@
 //! Requests of one client's connection, one after the other.
 
 use std::cell::RefCell;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use demilune_wire::{Framing, HeadLimits, Persistence, write_response};
+use demilune_wire::{Framing, HeadLimits, Persistence, RequestHead, write_response};
 use http::{HeaderValue, Method, StatusCode, Version};
 use http_body::Body;
 use tokio::sync::oneshot;
@@ -23,7 +24,7 @@ use crate::timer::Timers;
 static WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
 /// What a connection needs besides its bytes.
-pub(crate) struct Serving1 {
+pub(crate) struct Serving {
     pub(crate) timers: Timers,
     pub(crate) deadlines: Deadlines,
     pub(crate) limits: HeadLimits,
@@ -56,7 +57,7 @@ impl IncomingBody {
 /// to what is no request, and writes it down.
 pub(crate) async fn serve<F, R, B>(
     begun: Begun,
-    serving: Serving1,
+    serving: Serving,
     exchange: F,
     refused: impl Fn(Unparsed) -> WireResponse<B>,
 ) where
@@ -64,7 +65,7 @@ pub(crate) async fn serve<F, R, B>(
     R: Future<Output = WireResponse<B>>,
     B: Body<Data = Bytes, Error = WireError> + Unpin,
 {
-    let Serving1 { timers, deadlines, limits, curfew } = serving;
+    let Serving { timers, deadlines, limits, curfew } = serving;
     let inbound = Inbound::new(begun, timers.timer(), deadlines);
     let inbound = Rc::new(RefCell::new(inbound));
     let called = |cx: &Context<'_>| curfew.as_ref().is_some_and(|c| c.curfew().is_called(cx));
@@ -88,42 +89,14 @@ pub(crate) async fn serve<F, R, B>(
             }
         };
         served = true;
-        let (upgraded, upgrade) = if head.headers.contains_key(http::header::UPGRADE) {
-            let (upgraded, upgrade) = oneshot::channel();
-            (Some(upgraded), Some(Upgrading(upgrade)))
-        } else {
-            (None, None)
-        };
-        let bodiless = inbound.borrow().is_bodiless();
-        let content_length = inbound.borrow().body_left();
-        let body = if bodiless {
-            RequestBody::Empty
-        } else {
-            RequestBody::Http1(IncomingBody(Rc::clone(&inbound)))
-        };
         let (method, version, persistent) = (head.method.clone(), head.version, head.persistent);
-        let mut exchange = Box::pin(exchange(WireRequest {
-            method: head.method,
-            uri: head.target,
-            version: head.version,
-            headers: head.headers,
-            body,
-            content_length,
-            upgrade,
-        }));
-        let answered = std::future::poll_fn(|cx| {
-            if let Poll::Ready(response) = exchange.as_mut().poll(cx) {
-                return Poll::Ready(Some(response));
-            }
-            inbound.borrow_mut().poll_left(cx).map(|()| None)
-        });
-        let answered = answered.await;
-        drop(exchange);
-        let Some(response) = answered else { break false };
+        let (request, upgraded) = request(head, &inbound);
+        let Some(response) = answered(Box::pin(exchange(request)), &inbound).await else {
+            break false;
+        };
         let switched = response.status == StatusCode::SWITCHING_PROTOCOLS;
         let curfew = std::future::poll_fn(|cx| Poll::Ready(called(cx))).await;
-        let persistent = persistent && !curfew;
-        let answer = Answer { response, method, version, persistent };
+        let answer = Answer { response, method, version, persistent: persistent && !curfew };
         match answer.transmit(&inbound, &timers).await {
             After::Next => {}
             After::Over => break true,
@@ -141,6 +114,51 @@ pub(crate) async fn serve<F, R, B>(
     if let Ok(inbound) = Rc::try_unwrap(inbound) {
         inbound.into_inner().close(linger).await;
     }
+}
+
+/// The request for the exchange; and where its connection goes, should it be switched.
+fn request(
+    head: RequestHead,
+    inbound: &Rc<RefCell<Inbound>>,
+) -> (WireRequest, Option<oneshot::Sender<Begun>>) {
+    let (mut upgraded, mut upgrade) = (None, None);
+    if head.headers.contains_key(http::header::UPGRADE) {
+        let (sender, receiver) = oneshot::channel();
+        (upgraded, upgrade) = (Some(sender), Some(Upgrading(receiver)));
+    }
+    let (bodiless, content_length) = {
+        let inbound = inbound.borrow();
+        (inbound.is_bodiless(), inbound.body_left())
+    };
+    let body = if bodiless {
+        RequestBody::Empty
+    } else {
+        RequestBody::Http1(IncomingBody(Rc::clone(inbound)))
+    };
+    let request = WireRequest {
+        method: head.method,
+        uri: head.target,
+        version: head.version,
+        headers: head.headers,
+        body,
+        content_length,
+        upgrade,
+    };
+    (request, upgraded)
+}
+
+/// The exchange's answer; `None` where the client left before.
+async fn answered<F: Future>(
+    mut exchange: Pin<Box<F>>,
+    inbound: &RefCell<Inbound>,
+) -> Option<F::Output> {
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(response) = exchange.as_mut().poll(cx) {
+            return Poll::Ready(Some(response));
+        }
+        inbound.borrow_mut().poll_left(cx).map(|()| None)
+    })
+    .await
 }
 
 /// What follows an answer.
@@ -168,10 +186,39 @@ where
 {
     /// Writes it all.
     async fn transmit(self, inbound: &Rc<RefCell<Inbound>>, timers: &Timers) -> After {
-        let Self { response, method, version, persistent } = self;
-        let WireResponse { status, headers, length, mut body } = response;
+        let switched = self.response.status == StatusCode::SWITCHING_PROTOCOLS;
+        let HeadWritten { bodiless, chunked, until_close, keeps } =
+            self.write_head(inbound, timers);
+        drop(self.response.headers);
+        let mut sending = Transmission {
+            ended: bodiless || self.response.body.is_end_stream(),
+            body: self.response.body,
+            broken: false,
+            chunked,
+        };
+        if sending.ended && chunked {
+            inbound.borrow_mut().outbox.put_last_chunk();
+        }
+        let written = std::future::poll_fn(|cx| sending.poll(cx, inbound)).await;
+        let broken = sending.broken;
+        drop(sending);
+        let mut inbound = inbound.borrow_mut();
+        if broken && until_close {
+            inbound.reset_when_dropped();
+        }
+        match written {
+            Ok(()) if !broken && keeps && (switched || inbound.is_body_over()) => After::Next,
+            Ok(()) if !broken => After::Over,
+            _ => After::Gone,
+        }
+    }
+
+    /// Puts the head into the connection's outbox.
+    fn write_head(&self, inbound: &Rc<RefCell<Inbound>>, timers: &Timers) -> HeadWritten {
+        let WireResponse { status, headers, length, body } = &self.response;
+        let (status, version) = (*status, self.version);
         let switched = status == StatusCode::SWITCHING_PROTOCOLS;
-        let bodiless = method == Method::HEAD
+        let bodiless = self.method == Method::HEAD
             || status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let length = length.or_else(|| (!bodiless).then(|| body.size_hint().exact()).flatten());
@@ -184,75 +231,77 @@ where
         };
         // Where somebody still reads the request's body, it may yet be read to its end.
         let uploading = Rc::strong_count(inbound) > 1;
-        let (chunked, until_close, keeps) = {
-            let mut inbound = inbound.borrow_mut();
-            inbound.answering();
-            let until_close = matches!(framing, Framing::UntilClose);
-            let keeps = switched
-                || (persistent
-                    && !until_close
-                    && !inbound.has_ended()
-                    && (uploading || inbound.is_body_over()));
-            let persistence = match (keeps, version) {
-                (false, _) => Persistence::Close,
-                (true, Version::HTTP_10) => Persistence::SayKeepAlive,
-                (true, _) => Persistence::KeepAlive,
-            };
-            let chunked = matches!(framing, Framing::Chunked);
-            let upgrade = switched.then_some(&WEBSOCKET);
-            timers.with_date(|date| {
-                let out = &mut inbound.outbox.head;
-                write_response(out, version, status, &headers, framing, persistence, date, upgrade);
-            });
-            (chunked, until_close, keeps)
+        let mut inbound = inbound.borrow_mut();
+        inbound.answering();
+        let until_close = framing == Framing::UntilClose;
+        let keeps = switched
+            || (self.persistent
+                && !until_close
+                && !inbound.has_ended()
+                && (uploading || inbound.is_body_over()));
+        let persistence = match (keeps, version) {
+            (false, _) => Persistence::Close,
+            (true, Version::HTTP_10) => Persistence::SayKeepAlive,
+            (true, _) => Persistence::KeepAlive,
         };
-        drop(headers);
-        let mut ended = bodiless || body.is_end_stream();
-        let mut broken = false;
-        if ended && chunked {
-            inbound.borrow_mut().outbox.put_last_chunk();
-        }
-        let written = std::future::poll_fn(|cx| {
-            loop {
-                let mut waits = false;
-                while !ended && !broken && inbound.borrow().outbox.takes() {
-                    // The connection is not borrowed while the body is asked: it may read it.
-                    match Pin::new(&mut body).poll_frame(cx) {
-                        Poll::Pending => {
-                            waits = true;
-                            break;
-                        }
-                        Poll::Ready(Some(Ok(frame))) => {
-                            let data = frame.into_data().unwrap_or_default();
-                            inbound.borrow_mut().outbox.put(data, chunked);
-                            ended = body.is_end_stream();
-                        }
-                        Poll::Ready(Some(Err(_))) => broken = true,
-                        Poll::Ready(None) => ended = true,
+        let upgrade = switched.then_some(&WEBSOCKET);
+        timers.with_date(|date| {
+            let out = &mut inbound.outbox.head;
+            write_response(out, version, status, headers, framing, persistence, date, upgrade);
+        });
+        HeadWritten { bodiless, chunked: framing == Framing::Chunked, until_close, keeps }
+    }
+}
+
+/// What an answer's head settles.
+struct HeadWritten {
+    /// Nothing follows it.
+    bodiless: bool,
+    chunked: bool,
+    until_close: bool,
+    /// Another request may follow.
+    keeps: bool,
+}
+
+/// An answer's body on its way.
+struct Transmission<B> {
+    body: B,
+    ended: bool,
+    broken: bool,
+    chunked: bool,
+}
+
+impl<B> Transmission<B>
+where
+    B: Body<Data = Bytes, Error = WireError> + Unpin,
+{
+    /// Ready when all of it was written, or what there was of it before it broke off.
+    fn poll(&mut self, cx: &mut Context<'_>, inbound: &RefCell<Inbound>) -> Poll<io::Result<()>> {
+        loop {
+            let mut waits = false;
+            while !waits && !self.ended && !self.broken && inbound.borrow().outbox.takes() {
+                // The connection is not borrowed while the body is asked: it may read it.
+                match Pin::new(&mut self.body).poll_frame(cx) {
+                    Poll::Pending => waits = true,
+                    Poll::Ready(Some(Ok(frame))) => {
+                        let data = frame.into_data().unwrap_or_default();
+                        inbound.borrow_mut().outbox.put(data, self.chunked);
+                        self.ended = self.body.is_end_stream();
                     }
-                    if ended && chunked {
-                        inbound.borrow_mut().outbox.put_last_chunk();
-                    }
+                    Poll::Ready(Some(Err(_))) => self.broken = true,
+                    Poll::Ready(None) => self.ended = true,
                 }
-                ready!(inbound.borrow_mut().poll_write(cx))?;
-                if ended || broken {
-                    return Poll::Ready(Ok::<_, std::io::Error>(()));
-                }
-                if waits {
-                    return Poll::Pending;
+                if self.ended && self.chunked {
+                    inbound.borrow_mut().outbox.put_last_chunk();
                 }
             }
-        });
-        let written = written.await;
-        drop(body);
-        let mut inbound = inbound.borrow_mut();
-        if broken && until_close {
-            inbound.reset_when_dropped();
-        }
-        match written {
-            Ok(()) if !broken && keeps && (switched || inbound.is_body_over()) => After::Next,
-            Ok(()) if !broken => After::Over,
-            _ => After::Gone,
+            ready!(inbound.borrow_mut().poll_write(cx))?;
+            if self.ended || self.broken {
+                return Poll::Ready(Ok(()));
+            }
+            if waits {
+                return Poll::Pending;
+            }
         }
     }
 }
