@@ -83,6 +83,14 @@ pub const TARGETS: &[Target] = &[
         seeds: &["gzip\n\u{1f}\u{8b}\u{8}", "br\n\u{b}\u{8}", "deflate, gzip\nx", "\n\n"],
     },
     Target {
+        name: "frames",
+        run: frames,
+        seeds: &[
+            "\0\0\0\u{4}\0\0\0\0\0\0\0\u{2}\u{1}\u{5}\0\0\0\u{1}hi",
+            "\0\0\u{8}\u{6}\0\0\0\0\0opaque!!\0\0\u{4}\u{8}\0\0\0\0\0\0\0\0\u{1}",
+        ],
+    },
+    Target {
         name: "proxy_protocol",
         run: proxy_protocol,
         seeds: &[
@@ -226,6 +234,17 @@ fn coding(bytes: &[u8]) {
         let length = u64::try_from(decoded).expect("a length");
         assert!(length <= LIMIT.max(body.len().try_into().expect("a length")));
     }
+}
+
+/// Frames mean the same however they are cut; streams begin once, in order.
+fn frames(bytes: &[u8]) {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let bytes = [&preface[..], bytes].concat();
+    let whole = demilune_proxy::fuzz::frames(std::iter::once(&*bytes));
+    for size in [1, 2, 7, 13] {
+        assert_eq!(demilune_proxy::fuzz::frames(bytes.chunks(size)), whole, "cut by {size}");
+    }
+    assert!(whole.0.windows(2).all(|pair| pair.first() < pair.last()), "{:?}", whole.0);
 }
 
 /// A header is found at the same place however much has come, and nothing behind it counts.

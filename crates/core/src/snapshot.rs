@@ -56,6 +56,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// How it speaks TLS; `None` for plain HTTP.
     pub tls: Option<ListenerTls>,
+    /// Whether clients without TLS may speak HTTP/2 by beginning with its preface.
+    pub prior_knowledge: bool,
     /// Who begins connections with a header of the PROXY protocol, and must.
     pub proxy_protocol: Option<Networks>,
     /// Which proxies are believed about the client of a request.

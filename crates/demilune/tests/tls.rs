@@ -152,6 +152,19 @@ fn http_2_is_chosen_by_alpn_and_http_1_1_where_the_client_wants_it() {
 }
 
 #[test]
+fn a_client_that_chooses_http_2_and_speaks_http_1_is_told_goodbye() {
+    let origin = Origin::start();
+    let (authority, gateway) = secure("", &origin.url());
+    let address = gateway.address("secure");
+    let (mut client, _) = Client::connect_alpn(address, "api.example", &authority, &["h2"]);
+    client.send("GET / HTTP/1.1\r\nhost: api.example\r\n\r\n");
+    // GOAWAY with PROTOCOL_ERROR.
+    assert!(client.rest().ends_with(b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01"));
+    gateway.wait(|line| line["kind"] == "event" && line["type"] == "http2.preface");
+    assert!(origin.seen().is_empty());
+}
+
+#[test]
 fn the_certificate_is_chosen_by_the_name_asked_for() {
     let origin = Origin::start();
     let authority = Authority::new();

@@ -6,6 +6,9 @@ use demilune_core::{Denial, Host, RequestHead, Target, pipeline};
 use http::header::{ALLOW, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
+/// The most header fields of a request.
+const FIELDS_LIMIT: usize = 100;
+
 /// The parts of a request that are judged.
 pub(crate) struct Parts {
     pub(crate) method: Method,
@@ -40,7 +43,7 @@ pub(crate) fn judge(
 
 fn checked(parts: &Parts, scheme: Scheme, limit: usize) -> Result<(Host, Target), Denial> {
     // The codec stops a head that does not end, but takes in a whole one of up to twice the limit.
-    if size(parts) > limit {
+    if size(parts) > limit || parts.headers.len() > FIELDS_LIMIT {
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         let public = "the request's head is too large";
         return Err(Denial::new(status, "http.head_too_large", public));

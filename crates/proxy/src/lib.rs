@@ -88,6 +88,13 @@ pub mod fuzz {
             }
         }
     }
+
+    /// What is found in frames of HTTP/2 that come in these pieces: the streams that begin, and
+    /// the code of the flood that they are, if they are one.
+    #[must_use]
+    pub fn frames<'b>(pieces: impl Iterator<Item = &'b [u8]>) -> (Vec<u32>, Option<&'static str>) {
+        crate::http::frames(pieces)
+    }
 }
 
 /// Checks what only the data plane can: that certificates, keys and authorities are usable, at

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admission::{OfAddress, Slot};
+use bytes::Bytes;
 use demilune_core::Downstream;
 use demilune_core::head::TlsFacts;
 use demilune_core::snapshot::Listener;
@@ -28,7 +29,7 @@ use tokio_rustls::server::TlsStream;
 use crate::curfew::{CurfewGuard, Curfews};
 use crate::exchange::{Connection, exchange, unparsed};
 use crate::generation::Serving;
-use crate::http::{Deadlines, Protocol, Stream, Terms, serve};
+use crate::http::{Begun, Deadlines, Protocol, Stream, Terms, protocol_of, serve};
 use crate::tls;
 use crate::worker::Worker;
 
@@ -381,12 +382,20 @@ impl Arriving {
         self,
         worker: &Rc<Worker>,
         downstream: Downstream,
-        protocol: Protocol,
+        mut protocol: Protocol,
         stream: Stream,
     ) {
         let Self { serving, entering, curfew, counted, .. } = self;
         drop(entering);
         let limits = serving.listener.limits;
+        let mut begun = Begun { before: Bytes::new(), stream };
+        if serving.listener.prior_knowledge {
+            let looking = protocol_of(&mut begun, curfew.curfew());
+            // Who says nothing at all is not waited for longer than between two requests.
+            let found = tokio::time::timeout(limits.idle, looking).await;
+            let Ok(Ok(found)) = found else { return };
+            protocol = found;
+        }
         let head = (protocol == Protocol::Http1).then_some(limits.head);
         let (idle, write, least_rate) = (limits.idle, limits.write_idle, limits.least_rate);
         let deadlines = Deadlines { idle, head, write, least_rate };
@@ -397,12 +406,13 @@ impl Arriving {
             clock: Arc::clone(&worker.shared.clock),
             timers: worker.timers.clone(),
             deadlines,
+            preface: limits.head,
             head_size: limits.head_size,
             curfew,
             tasks: worker.background.clone(),
         };
         let (one, two) = (Rc::clone(worker), Rc::clone(&connection));
         let answer = move |wire| exchange(Rc::clone(&one), Rc::clone(&two), wire);
-        serve(stream, terms, answer, |refusal| unparsed(worker, &connection, refusal)).await;
+        serve(begun, terms, answer, |refusal| unparsed(worker, &connection, refusal)).await;
     }
 }

@@ -85,9 +85,22 @@ impl Client {
         name: &str,
         authority: &Authority,
     ) -> (Self, NamedGroup) {
+        Self::connect_alpn(address, name, authority, &[])
+    }
+
+    /// [`Self::connect_tls`], with these protocols offered by ALPN.
+    #[must_use]
+    pub fn connect_alpn(
+        address: SocketAddr,
+        name: &str,
+        authority: &Authority,
+        protocols: &[&str],
+    ) -> (Self, NamedGroup) {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
-        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let builder = ClientConfig::builder().with_root_certificates(roots);
+        let mut config = builder.with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut session = ClientConnection::new(Arc::new(config), name).unwrap();
         let mut tcp = TcpStream::connect(address).unwrap();

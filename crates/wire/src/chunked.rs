@@ -228,7 +228,7 @@ impl ChunkedDecoder {
             return Ok(Chunk::End(HeaderMap::new()));
         }
         let judge = |_, name: &[u8], _: &[u8]| {
-            if forbidden(name) { Err(Refusal::TrailerForbidden) } else { Ok(()) }
+            if is_forbidden_trailer(name) { Err(Refusal::TrailerForbidden) } else { Ok(()) }
         };
         field::parse(&section, 0, TRAILERS, judge).map(Chunk::End).map_err(as_trailer)
     }
@@ -244,7 +244,8 @@ fn as_trailer(refusal: Refusal) -> Refusal {
 
 /// What may not come after the body: what frames, routes, identifies, authorizes, or says how to
 /// read it (RFC 9110 section 6.5.1).
-fn forbidden(name: &[u8]) -> bool {
+#[must_use]
+pub fn is_forbidden_trailer(name: &[u8]) -> bool {
     const NAMES: &[&str] = &[
         "age",
         "authorization",

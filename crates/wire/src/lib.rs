@@ -23,7 +23,7 @@ mod request;
 mod response;
 mod write;
 
-pub use chunked::{Chunk, ChunkedDecoder};
+pub use chunked::{Chunk, ChunkedDecoder, is_forbidden_trailer};
 pub use find::{HeadFinder, HeadLimits};
 pub use framing::BodyLength;
 pub use refusal::Refusal;

@@ -1,5 +1,5 @@
-//! What may stand in one place only, or nowhere: hyper outside `http/`, clocks outside the `Clock`,
-//! ignored tests, work left without an issue, `unsafe`.
+//! What may stand in one place only, or nowhere: hyper and h2 outside `http/`, clocks outside the
+//! `Clock`, ignored tests, work left without an issue, `unsafe`.
 
 use anyhow::Result;
 use serde_json::Value;
@@ -8,9 +8,9 @@ use super::direction;
 use super::finding::Finding;
 use super::source::{Source, Token};
 
-/// The only folder that names hyper, so that it stays replaceable.
+/// The only folder that names hyper and h2, so that they stay replaceable.
 const HTTP: &str = "crates/proxy/src/http/";
-/// The only crate that depends on it.
+/// The only crate that depends on them.
 const HTTP_CRATE: &str = "demilune-proxy";
 /// The only file that reads a clock.
 const CLOCK: &str = "crates/backends/src/clock.rs";
@@ -23,7 +23,7 @@ pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
     for source in sources {
         for at in 0..source.tokens.len() {
             let rest = source.tokens.get(at..).unwrap_or_default();
-            findings.extend(hyper(source, rest));
+            findings.extend(codec(source, rest));
             findings.extend(clock(source, rest));
             findings.extend(ignored(source, rest));
             findings.extend(not_safe(source, rest));
@@ -33,29 +33,29 @@ pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
     findings
 }
 
-/// Findings in the manifests: hyper as a dependency.
+/// Findings in the manifests: hyper and h2 as dependencies.
 pub(super) fn manifests(metadata: &Value) -> Result<Vec<Finding>> {
     let all = direction::dependencies(metadata)?;
-    let wrong = all.iter().filter(|it| is_hyper(&it.to) && it.from != HTTP_CRATE);
+    let wrong = all.iter().filter(|it| is_codec(&it.to) && it.from != HTTP_CRATE);
     let finding = |it: &direction::Dependency| {
         let text = format!("depends on `{}`: only {HTTP} speaks HTTP with it", it.to);
-        Finding::new("hyper", &it.manifest, 0, text)
+        Finding::new("codec", &it.manifest, 0, text)
     };
     Ok(wrong.map(finding).collect())
 }
 
-fn is_hyper(name: &str) -> bool {
-    matches!(name, "hyper" | "hyper-util" | "hyper_util")
+fn is_codec(name: &str) -> bool {
+    matches!(name, "hyper" | "hyper-util" | "hyper_util" | "h2")
 }
 
-fn hyper(source: &Source, rest: &[Token]) -> Option<Finding> {
-    let [token, next, ..] = rest else { return None };
-    let path = next.is(':') || next.is(';') || next.ident() == Some("as");
-    if !path || !token.ident().is_some_and(is_hyper) {
-        return None;
-    }
-    let text = format!("names hyper: only {HTTP} may; use its types");
-    (!source.path.starts_with(HTTP)).then(|| Finding::new("hyper", &source.path, token.line, text))
+fn codec(source: &Source, rest: &[Token]) -> Option<Finding> {
+    let [token, next, after @ ..] = rest else { return None };
+    // A variable may be called `h2` too, and have a type behind its colon.
+    let colons = next.is(':') && after.first().is_some_and(|after| after.is(':'));
+    let path = colons || next.is(';') || next.ident() == Some("as");
+    let name = token.ident().filter(|name| is_codec(name) && path)?;
+    let text = format!("names {name}: only {HTTP} may; use its types");
+    (!source.path.starts_with(HTTP)).then(|| Finding::new("codec", &source.path, token.line, text))
 }
 
 fn clock(source: &Source, rest: &[Token]) -> Option<Finding> {
@@ -125,15 +125,16 @@ mod tests {
     }
 
     #[test]
-    fn hyper_is_named_in_one_folder_only() {
+    fn codecs_are_named_in_one_folder_only() {
         let text = "//! As hyper does.\nuse hyper::body;\nuse hyper_util as u;\n\
-                    fn hyper() {}";
-        assert_eq!(found("crates/proxy/src/route.rs", text), [("hyper", 2), ("hyper", 3)]);
+                    fn hyper() {}\nfn f(h2: u8) -> ::h2::Reason {}";
+        let expected = [("codec", 2), ("codec", 3), ("codec", 5)];
+        assert_eq!(found("crates/proxy/src/route.rs", text), expected);
         assert_eq!(found("crates/proxy/src/http/h1.rs", text), []);
     }
 
     #[test]
-    fn one_crate_depends_on_hyper() {
+    fn one_crate_depends_on_codecs() {
         let package = |name: &str| {
             let manifest = format!("/root/{name}/Cargo.toml");
             let on = [json!({ "name": "hyper" })];

@@ -8,7 +8,7 @@ use demilune_core::snapshot::{ClientLimits, ForwardedHeader, Listener, TrustedPr
 use demilune_core::{Network, Networks, Route, RouteIndex};
 
 use super::Compiler;
-use crate::model::{ClientLimitsConfig, ForwardedHeaderConfig, ListenerConfig};
+use crate::model::{ClientLimitsConfig, ForwardedHeaderConfig, ListenerConfig, PlainHttp2Config};
 
 impl Compiler<'_> {
     pub(crate) fn listeners(&mut self, routes: &[Arc<Route>]) -> Vec<Arc<Listener>> {
@@ -103,6 +103,11 @@ impl Compiler<'_> {
             }
             _ => {}
         }
+        if config.tls.is_some() && config.http2.is_some() {
+            let reason = "`http2` has no effect beside `tls`: clients choose it by ALPN";
+            self.error("config.no_effect", &format!("{path}.http2"), reason);
+        }
+        let prior_knowledge = config.http2 == Some(PlainHttp2Config::PriorKnowledge);
         let tls = config.tls.as_ref().map(|tls| self.listener_tls(&format!("{path}.tls"), tls));
         let limits = self.client_limits(&format!("{path}.limits"), &config.limits);
         let proxy_protocol = config
@@ -120,6 +125,7 @@ impl Compiler<'_> {
             name: name.into(),
             address: config.address,
             tls,
+            prior_knowledge,
             proxy_protocol,
             trusted_proxies,
             redirects: config.redirect.is_some(),

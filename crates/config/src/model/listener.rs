@@ -22,6 +22,9 @@ pub struct ListenerConfig {
     /// Why plain HTTP is right here; needed on any address but a loopback one.
     #[serde(default)]
     pub plain_http: Option<String>,
+    /// HTTP/2 on a listener without TLS; over TLS, clients choose it by ALPN.
+    #[serde(default)]
+    pub http2: Option<PlainHttp2Config>,
     /// `https`: serves no route, and answers every request with 308 to the same place under
     /// `https`. Only without `tls`. Default: routes are served.
     #[serde(default)]
@@ -37,6 +40,14 @@ pub struct ListenerConfig {
     /// What clients are allowed.
     #[serde(default)]
     pub limits: ClientLimitsConfig,
+}
+
+/// How clients of a listener without TLS come to speak HTTP/2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PlainHttp2Config {
+    /// By beginning with its preface (RFC 9113 section 3.3); all others speak HTTP/1.
+    PriorKnowledge,
 }
 
 /// Where a listener sends its clients.

@@ -7,7 +7,7 @@ mod upstream;
 
 pub use listener::{
     CertificateConfig, CipherSuiteConfig, ClientCertificatesConfig, ClientCertificatesMode,
-    ClientLimitsConfig, ForwardedHeaderConfig, ListenerConfig, ListenerTlsConfig,
+    ClientLimitsConfig, ForwardedHeaderConfig, ListenerConfig, ListenerTlsConfig, PlainHttp2Config,
     ProxyProtocolConfig, RedirectConfig, TlsVersionConfig, TrustedProxiesConfig,
 };
 pub use route::{Authenticate, MatchConfig, RouteConfig};

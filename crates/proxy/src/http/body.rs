@@ -1,20 +1,21 @@
 //! Bodies as they come off a wire.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::error::WireError;
 use super::h1::IncomingBody;
+use super::h2::StreamBody;
 
-/// A request's body, read from the client as it is polled. Trailers are dropped: nobody above has
-/// judged them.
+/// A request's body, read from the client as it is polled. The trailers of HTTP/1.1 are dropped;
+/// those of HTTP/2 come, judged, as its last frame.
 pub(crate) enum RequestBody {
     Empty,
     Http1(IncomingBody),
-    Http2(hyper::body::Incoming),
+    Http2(StreamBody),
 }
 
 impl Body for RequestBody {
@@ -28,7 +29,7 @@ impl Body for RequestBody {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Http1(body) => body.poll_data(cx).map(|next| Some(next?.map(Frame::data))),
-            Self::Http2(body) => poll_data(Pin::new(body), cx),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -45,22 +46,6 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Http1(body) => body.left().map_or_else(SizeHint::new, SizeHint::with_exact),
             Self::Http2(body) => body.size_hint(),
-        }
-    }
-}
-
-fn poll_data(
-    mut body: Pin<&mut hyper::body::Incoming>,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, WireError>>> {
-    loop {
-        match ready!(body.as_mut().poll_frame(cx)) {
-            Some(Ok(frame)) if frame.is_data() => return Poll::Ready(Some(Ok(frame))),
-            Some(Ok(_trailers)) => {}
-            Some(Err(error)) => {
-                return Poll::Ready(Some(Err(WireError::from_hyper(&error))));
-            }
-            None => return Poll::Ready(None),
         }
     }
 }

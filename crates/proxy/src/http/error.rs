@@ -27,10 +27,6 @@ impl WireError {
     pub(crate) fn cut(code: &'static str) -> Self {
         Self { ours: true, code: Some(code), reason: code.to_owned() }
     }
-
-    pub(crate) fn from_hyper(error: &hyper::Error) -> Self {
-        Self::new(error.to_string())
-    }
 }
 
 impl fmt::Display for WireError {

@@ -175,6 +175,7 @@ fn snapshot(origin: &Origin, routes: Vec<Arc<Route>>, idle: Duration) -> Snapsho
         name: "l".into(),
         address: "127.0.0.1:0".parse().unwrap(),
         tls: None,
+        prior_knowledge: false,
         proxy_protocol: None,
         trusted_proxies: None,
         redirects: false,
