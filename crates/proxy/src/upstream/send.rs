@@ -121,7 +121,8 @@ pub(crate) async fn send(
             let was_kept = kept.is_some();
             let connection = match kept.take() {
                 Some(connection) => connection,
-                None => match connect(endpoint, settings, &errand.worker.timers).await {
+                // Boxed: most requests find a connection, and should not carry a handshake's state.
+                None => match Box::pin(connect(endpoint, settings, &errand.worker.timers)).await {
                     Ok(connection) => Box::new(connection),
                     Err(failure) => {
                         last = Some(failure);
