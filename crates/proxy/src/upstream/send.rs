@@ -123,7 +123,14 @@ pub(crate) async fn send(
                 Some(connection) => connection,
                 // Boxed: most requests find a connection, and should not carry a handshake's state.
                 None => match Box::pin(connect(endpoint, settings, &errand.worker.timers)).await {
-                    Ok(connection) => Box::new(connection),
+                    Ok(mut connection) => {
+                        if !connection.is_silent() {
+                            let reason = "it spoke before it was asked".to_owned();
+                            last = Some(ConnectFailure::Unreachable(reason));
+                            break;
+                        }
+                        Box::new(connection)
+                    }
                     Err(failure) => {
                         last = Some(failure);
                         break;
