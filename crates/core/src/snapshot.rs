@@ -110,6 +110,8 @@ pub struct Upstream {
     pub idle_connections: usize,
     /// Active health checks; `None` for none.
     pub health: Option<Health>,
+    /// Between two look-ups of the endpoints' names.
+    pub look_up_every: Duration,
     /// What the endpoint is told as `Host`.
     pub host: HostHeader,
 }

@@ -10,7 +10,7 @@ use demilune_core::snapshot::Listener;
 use hashbrown::HashMap;
 
 use crate::tls::ServerTls;
-use crate::upstream::UpstreamState;
+use crate::upstream::{Names, UpstreamState};
 
 /// What the data plane cannot use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(crate) struct Generation {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) listeners: HashMap<Arc<str>, Serving>,
     pub(crate) upstreams: HashMap<Arc<str>, Arc<UpstreamState>>,
+    /// Those of their endpoints.
+    pub(crate) names: Names,
 }
 
 /// A worker's own hold on the generation in force: copied without touching the count that all
@@ -73,7 +75,8 @@ impl Generation {
         })
     }
 
-    /// Makes `snapshot` ready; upstreams that did not change keep their state of `previous`.
+    /// Makes `snapshot` ready; upstreams keep the state of `previous`
+    /// where the document did not change it.
     pub(crate) fn prepare(
         snapshot: Arc<Snapshot>,
         previous: Option<&Self>,
@@ -94,15 +97,11 @@ impl Generation {
             let serving = Serving { listener: Arc::clone(listener), tls };
             listeners.insert(Arc::clone(&listener.name), serving);
         }
-        let mut upstreams = HashMap::new();
+        let (mut upstreams, mut names) = (HashMap::new(), Names::new());
         for (name, settings) in &snapshot.upstreams {
-            let kept = previous
-                .and_then(|generation| generation.upstreams.get(name))
-                .filter(|state| *state.settings == **settings);
-            let state = match kept {
-                Some(state) => Ok(Arc::clone(state)),
-                None => UpstreamState::new(Arc::clone(settings)).map(Arc::new),
-            };
+            let kept = previous.and_then(|generation| generation.upstreams.get(name));
+            let known = previous.map(|generation| &generation.names);
+            let state = UpstreamState::prepare(settings, kept, &mut names, known);
             match state {
                 Ok(state) => {
                     upstreams.insert(Arc::clone(name), state);
@@ -111,7 +110,7 @@ impl Generation {
             }
         }
         if problems.is_empty() {
-            Ok(Self { snapshot, listeners, upstreams })
+            Ok(Self { snapshot, listeners, upstreams, names })
         } else {
             Err(problems)
         }

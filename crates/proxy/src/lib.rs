@@ -21,7 +21,7 @@ mod worker;
 pub use generation::Problem;
 pub use http::{SimpleRequest, SimpleResponse, serve_simple};
 pub use plane::{Applied, Plane, PlaneSettings};
-pub use upstream::check_health;
+pub use upstream::watch_upstreams;
 
 use demilune_core::Snapshot;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use demilune_core::{Clock, Snapshot};
 use demilune_telemetry::Telemetry;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::generation::{Generation, Problem};
 use crate::listener::bind;
@@ -33,6 +33,8 @@ pub struct Plane {
     threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
     /// What is listened on, by the listener's name and configured address.
     bound: Mutex<HashMap<(Arc<str>, SocketAddr), SocketAddr>>,
+    /// Told when another generation is in force.
+    applied: Notify,
 }
 
 /// What putting a snapshot in force changed on the outside.
@@ -69,7 +71,13 @@ impl Plane {
             workers.push(commands);
             threads.push(thread);
         }
-        let plane = Self { shared, workers, threads: Mutex::new(threads), bound: Mutex::default() };
+        let plane = Self {
+            shared,
+            workers,
+            threads: Mutex::new(threads),
+            bound: Mutex::default(),
+            applied: Notify::new(),
+        };
         let snapshot = Arc::clone(&plane.shared.generation.load().snapshot);
         plane.open(&snapshot)?.commit(&plane);
         Ok(plane)
@@ -84,6 +92,7 @@ impl Plane {
         let opening = self.open(&generation.snapshot)?;
         self.shared.generation.store(Arc::new(generation));
         let applied = opening.commit(self);
+        self.applied.notify_one();
         for worker in &self.workers {
             let _ = worker.send(Command::Refresh);
         }
@@ -110,6 +119,10 @@ impl Plane {
     /// The upstreams in force, for health checks.
     pub(crate) fn generation(&self) -> Arc<Generation> {
         self.shared.generation.load_full()
+    }
+
+    pub(crate) fn applied(&self) -> &Notify {
+        &self.applied
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {

@@ -8,7 +8,8 @@ use demilune_core::time::Clock;
 
 use crate::log::{self, Level};
 use crate::metrics::{
-    EndpointLabels, ListenerLabels, Metrics, RefusedLabels, ReloadLabels, VersionLabels,
+    EndpointLabels, ListenerLabels, LookUpLabels, Metrics, NameLabels, RefusedLabels, ReloadLabels,
+    VersionLabels,
 };
 use crate::recorder::Recorder;
 use crate::stamp::Stamp;
@@ -106,6 +107,21 @@ impl Telemetry {
         self.metrics
             .endpoint_healthy
             .retain(|labels| kept.contains(&(&*labels.upstream, &*labels.endpoint)));
+    }
+
+    /// The name of an endpoint was looked up; so many of its addresses are in use now.
+    pub fn name_looked_up(&self, name: &str, success: bool, addresses: usize) {
+        let result = if success { "success" } else { "failure" };
+        let labels = LookUpLabels { name: name.into(), result };
+        self.metrics.name_look_ups.get_or_create(&labels).inc();
+        let count = i64::try_from(addresses).unwrap_or(i64::MAX);
+        self.metrics.name_addresses.set(NameLabels { name: name.into() }, count);
+    }
+
+    /// Forgets how many addresses all names have but those of `kept`: after a reload.
+    pub fn keep_names<'a>(&self, kept: impl IntoIterator<Item = &'a str>) {
+        let kept: Vec<_> = kept.into_iter().collect();
+        self.metrics.name_addresses.retain(|labels| kept.contains(&&*labels.name));
     }
 
     /// A document came into force; `version` names its text.

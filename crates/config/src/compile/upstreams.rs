@@ -1,7 +1,9 @@
 //! Upstreams.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use demilune_core::head::Scheme;
 use demilune_core::path::Target;
@@ -9,7 +11,9 @@ use demilune_core::snapshot::{Balance, Endpoint, Health, HostHeader, Upstream, U
 use http::HeaderValue;
 
 use super::Compiler;
-use crate::model::{BalanceConfig, EndpointUrl, HealthConfig, HostConfig, UpstreamConfig};
+use crate::model::{
+    BalanceConfig, DnsConfig, EndpointUrl, HealthConfig, HostConfig, UpstreamConfig,
+};
 
 /// The most endpoints of one upstream.
 const ENDPOINTS_LIMIT: usize = 1024;
@@ -74,6 +78,7 @@ impl Compiler<'_> {
             requests: usize::try_from(config.requests).unwrap_or(1),
             idle_connections: usize::try_from(config.idle_connections).unwrap_or(0),
             health: config.health.as_ref().map(|health| self.health(&path, health)),
+            look_up_every: self.look_up_every(&path, config),
             host: match config.host {
                 HostConfig::Endpoint => HostHeader::Endpoint,
                 HostConfig::Client => HostHeader::Client,
@@ -105,6 +110,23 @@ impl Compiler<'_> {
                 .ok()
         });
         UpstreamTls { authorities, server_name: tls.server_name.clone(), place: path }
+    }
+
+    fn look_up_every(&mut self, path: &str, config: &UpstreamConfig) -> Duration {
+        let Some(dns) = &config.dns else { return DnsConfig::default().interval.0 };
+        let named = |endpoint: &EndpointUrl| {
+            endpoint.host.name().trim_matches(['[', ']']).parse::<IpAddr>().is_err()
+        };
+        if !config.endpoints.iter().any(named) {
+            let reason = "`dns` has no effect: every endpoint is an address";
+            self.error("config.no_effect", &format!("{path}.dns"), reason);
+        }
+        let (least, most) = (Duration::from_secs(1), Duration::from_secs(3600));
+        if !(least..=most).contains(&dns.interval.0) {
+            let path = format!("{path}.dns.interval");
+            self.error("config.invalid_value", &path, "expected `1s` to `1h`");
+        }
+        dns.interval.0
     }
 
     fn health(&mut self, path: &str, config: &HealthConfig) -> Health {

@@ -8,8 +8,8 @@ mod upstream;
 pub use listener::{CertificateConfig, ClientLimitsConfig, ListenerConfig, ListenerTlsConfig};
 pub use route::{Authenticate, MatchConfig, RouteConfig};
 pub use upstream::{
-    BalanceConfig, EndpointUrl, HealthConfig, HostConfig, TimeoutsConfig, UpstreamConfig,
-    UpstreamTlsConfig,
+    BalanceConfig, DnsConfig, EndpointUrl, HealthConfig, HostConfig, TimeoutsConfig,
+    UpstreamConfig, UpstreamTlsConfig,
 };
 
 use std::collections::BTreeMap;

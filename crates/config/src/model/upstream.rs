@@ -38,6 +38,9 @@ pub struct UpstreamConfig {
     /// Active health checks. Without them every endpoint counts as healthy.
     #[serde(default)]
     pub health: Option<HealthConfig>,
+    /// How the endpoints' names are looked up. Only where an endpoint has a name.
+    #[serde(default)]
+    pub dns: Option<DnsConfig>,
     /// What the endpoints are told as `Host`: `endpoint` (their own name, default) or `client`
     /// (what the client asked for).
     #[serde(default)]
@@ -88,6 +91,26 @@ pub enum HostConfig {
     Endpoint,
     /// What the client asked for.
     Client,
+}
+
+/// How the names of endpoints are looked up: in the background, never for a request.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DnsConfig {
+    /// Between two look-ups of a name, `1s` to `1h`. Where several upstreams have the same name,
+    /// the shortest counts. Default `30s`.
+    #[serde(default = "look_up_every")]
+    pub interval: Period,
+}
+
+impl Default for DnsConfig {
+    fn default() -> Self {
+        Self { interval: look_up_every() }
+    }
+}
+
+fn look_up_every() -> Period {
+    Period(Duration::from_secs(30))
 }
 
 /// How long is waited for what.

@@ -8,6 +8,8 @@ mod endpoints;
 mod failures;
 #[cfg(test)]
 mod kept;
+#[cfg(test)]
+mod names;
 
 use demilune_testkit::{Document, Gateway, gateway};
 

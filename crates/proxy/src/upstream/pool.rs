@@ -1,15 +1,37 @@
 //! A worker's idle connections to endpoints. No locks: they never leave their worker.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
-use super::{UnderWay, Upload};
+use super::{EndpointState, UnderWay, Upload};
 use crate::generation::Generation;
 use crate::http::{Begun, UpstreamConnection};
 
-pub(crate) type PooledConnection = UpstreamConnection<Upload>;
+/// A connection to an endpoint.
+pub(crate) struct PooledConnection {
+    pub(crate) wire: UpstreamConnection<Upload>,
+    /// Where it goes; the endpoint's name may stand for others later.
+    pub(crate) ip: IpAddr,
+}
+
+impl Deref for PooledConnection {
+    type Target = UpstreamConnection<Upload>;
+
+    fn deref(&self) -> &UpstreamConnection<Upload> {
+        &self.wire
+    }
+}
+
+impl DerefMut for PooledConnection {
+    fn deref_mut(&mut self) -> &mut UpstreamConnection<Upload> {
+        &mut self.wire
+    }
+}
 
 /// Idle connections by endpoint.
 #[derive(Clone, Default)]
@@ -17,9 +39,25 @@ pub(crate) struct Pool(Rc<RefCell<Idle>>);
 
 #[derive(Default)]
 struct Idle {
-    connections: HashMap<u64, Vec<Box<PooledConnection>>>,
+    connections: HashMap<u64, Kept>,
     /// The endpoints in force; before the first reload, all of them are.
     known: Option<HashSet<u64>>,
+}
+
+/// The idle connections to one endpoint.
+struct Kept {
+    endpoint: Arc<EndpointState>,
+    #[expect(clippy::vec_box, reason = "connections are handed on in their boxes")]
+    idle: Vec<Box<PooledConnection>>,
+}
+
+impl Kept {
+    /// Drops those that the upstream has closed, or on which it spoke unasked, and those to an
+    /// address that the endpoint's name does not stand for any more.
+    fn prune(&mut self) {
+        let Self { endpoint, idle } = self;
+        idle.retain_mut(|kept| endpoint.place.has(kept.ip) && kept.is_silent());
+    }
 }
 
 impl Pool {
@@ -27,8 +65,8 @@ impl Pool {
     /// the least likely to have closed it. What came unasked on others closes them.
     pub(crate) fn take(&self, endpoint: u64) -> Option<Box<PooledConnection>> {
         let mut all = self.0.borrow_mut();
-        let idle = all.connections.get_mut(&endpoint)?;
-        while let Some(mut connection) = idle.pop() {
+        let kept = all.connections.get_mut(&endpoint)?;
+        while let Some(mut connection) = kept.idle.pop() {
             if connection.is_silent() {
                 return Some(connection);
             }
@@ -45,11 +83,9 @@ impl Pool {
         all.known = Some(known);
     }
 
-    /// Drops the idle connections that the upstream has closed, or on which it spoke unasked.
+    /// Drops the idle connections that are not fit for a request any more.
     pub(crate) fn prune(&self) {
-        for idle in self.0.borrow_mut().connections.values_mut() {
-            idle.retain_mut(|connection| connection.is_silent());
-        }
+        self.0.borrow_mut().connections.values_mut().for_each(Kept::prune);
     }
 
     /// Drops all idle connections to an endpoint: one of them turned out to be dead.
@@ -57,20 +93,21 @@ impl Pool {
         self.0.borrow_mut().connections.remove(&endpoint);
     }
 
-    fn put(&self, endpoint: u64, connection: Box<PooledConnection>, limit: usize) {
+    fn put(&self, endpoint: &Arc<EndpointState>, connection: Box<PooledConnection>, limit: usize) {
         if !connection.is_reusable() {
             return;
         }
         let mut all = self.0.borrow_mut();
-        if all.known.as_ref().is_some_and(|known| !known.contains(&endpoint)) {
+        if all.known.as_ref().is_some_and(|known| !known.contains(&endpoint.id)) {
             return;
         }
-        let idle = all.connections.entry(endpoint).or_default();
-        if idle.len() >= limit {
-            idle.retain_mut(|connection| connection.is_silent());
+        let new = || Kept { endpoint: Arc::clone(endpoint), idle: Vec::new() };
+        let kept = all.connections.entry(endpoint.id).or_insert_with(new);
+        if kept.idle.len() >= limit {
+            kept.prune();
         }
-        if idle.len() < limit {
-            idle.push(connection);
+        if kept.idle.len() < limit {
+            kept.idle.push(connection);
         }
     }
 }
@@ -80,7 +117,6 @@ impl Pool {
 pub(crate) struct Lease {
     pub(crate) connection: Box<PooledConnection>,
     pub(crate) pool: Pool,
-    pub(crate) endpoint: u64,
     pub(crate) limit: usize,
     pub(crate) under_way: UnderWay,
 }
@@ -88,11 +124,11 @@ pub(crate) struct Lease {
 impl Lease {
     /// The connection, for the protocol it was switched to; still counted.
     pub(crate) fn into_begun(self) -> (Begun, UnderWay) {
-        (self.connection.into_begun(), self.under_way)
+        (self.connection.wire.into_begun(), self.under_way)
     }
 
     /// The answer was read to its end.
     pub(crate) fn release(self) {
-        self.pool.put(self.endpoint, self.connection, self.limit);
+        self.pool.put(self.under_way.endpoint(), self.connection, self.limit);
     }
 }

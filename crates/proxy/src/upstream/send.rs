@@ -132,7 +132,6 @@ pub(crate) async fn send(
             let mut lease = Lease {
                 connection,
                 pool: errand.worker.pool.clone(),
-                endpoint: endpoint.id,
                 limit: settings.idle_connections,
                 under_way: endpoint.begin(),
             };

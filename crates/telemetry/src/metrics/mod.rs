@@ -22,7 +22,8 @@ use prometheus_client::registry::{Metric, Registry};
 pub(crate) use cells::{Cells, Written};
 use labels::{AttemptLabels, DecisionLabels, RequestLabels, RouteLabels, UpstreamLabels};
 pub(crate) use labels::{
-    EndpointLabels, ListenerLabels, RefusedLabels, ReloadLabels, VersionLabels,
+    EndpointLabels, ListenerLabels, LookUpLabels, NameLabels, RefusedLabels, ReloadLabels,
+    VersionLabels,
 };
 use sharded::{Count, Histogram, Sharded};
 use table::Table;
@@ -41,6 +42,8 @@ pub(crate) struct Metrics {
     upstream_requests: Sharded<AttemptLabels, Count>,
     upstream_head_duration: Sharded<UpstreamLabels, Histogram>,
     pub(crate) endpoint_healthy: Table<EndpointLabels>,
+    pub(crate) name_addresses: Table<NameLabels>,
+    pub(crate) name_look_ups: Family<LookUpLabels, Counter>,
     pub(crate) connections: Family<ListenerLabels, Gauge>,
     pub(crate) connections_refused: Family<RefusedLabels, Counter>,
     pub(crate) tls_handshake_failures: Family<ListenerLabels, Counter>,
@@ -64,6 +67,8 @@ impl Metrics {
             upstream_requests: Sharded::new(),
             upstream_head_duration: Sharded::new(),
             endpoint_healthy: Table::new(),
+            name_addresses: Table::new(),
+            name_look_ups: Family::default(),
             connections: Family::default(),
             connections_refused: Family::default(),
             tls_handshake_failures: Family::default(),
@@ -110,6 +115,12 @@ impl Metrics {
             "Whether an endpoint passes its health check",
             &self.endpoint_healthy,
         );
+        registry.add(
+            "upstream_name_addresses",
+            "Addresses in use of an endpoint's name",
+            &self.name_addresses,
+        );
+        registry.add("upstream_name_look_ups", "Look-ups of endpoints' names", &self.name_look_ups);
         registry.add("connections", "Connections open", &self.connections);
         registry.add(
             "connections_refused",
