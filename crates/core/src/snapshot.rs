@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 
 use crate::head::Scheme;
 use crate::route::{Route, RouteIndex};
@@ -110,6 +110,8 @@ pub struct Upstream {
     pub idle_connections: usize,
     /// Active health checks; `None` for none.
     pub health: Option<Health>,
+    /// What takes an endpoint out by how it answers requests; `None` for nothing.
+    pub ejection: Option<Ejection>,
     /// Between two look-ups of the endpoints' names.
     pub look_up_every: Duration,
     /// What the endpoint is told as `Host`.
@@ -164,6 +166,22 @@ pub struct Health {
     pub unhealthy_after: u32,
     /// Successes in a row that take it in again.
     pub healthy_after: u32,
+}
+
+/// What takes an endpoint out by how it answers requests (passive health checks).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ejection {
+    /// Failures in a row that take it out.
+    pub after: u32,
+    /// The statuses of answers that count as failures; no connection, no answer in time, and an
+    /// exchange broken off always do.
+    pub statuses: Vec<StatusCode>,
+    /// For how long, the first time; it doubles each time that the endpoint fails again.
+    pub time: Duration,
+    /// For how long at most.
+    pub longest: Duration,
+    /// How many of the endpoints may be out at the same time, in percent. One always stays.
+    pub share: u8,
 }
 
 /// What the upstream is told as `Host`.

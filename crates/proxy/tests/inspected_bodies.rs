@@ -67,6 +67,7 @@ fn upstream(origin: SocketAddr) -> Upstream {
         requests: 10,
         idle_connections: 1,
         health: None,
+        ejection: None,
         look_up_every: Duration::from_secs(30),
         host: HostHeader::Endpoint,
     }

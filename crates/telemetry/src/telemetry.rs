@@ -100,13 +100,22 @@ impl Telemetry {
         self.metrics.endpoint_healthy.set(labels, i64::from(healthy));
     }
 
+    /// An endpoint is taken out for its failures, or comes back.
+    pub fn set_endpoint_ejected(&self, upstream: &str, endpoint: &str, ejected: bool) {
+        let labels = EndpointLabels { upstream: upstream.into(), endpoint: endpoint.into() };
+        if ejected {
+            self.metrics.ejections.get_or_create(&labels).inc();
+        }
+        self.metrics.endpoint_ejected.set(labels, i64::from(ejected));
+    }
+
     /// Forgets the health of all endpoints but those of `kept`, pairs of upstream and endpoint:
     /// after a reload.
     pub fn keep_upstream_endpoints<'a>(&self, kept: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let kept: Vec<_> = kept.into_iter().collect();
-        self.metrics
-            .endpoint_healthy
-            .retain(|labels| kept.contains(&(&*labels.upstream, &*labels.endpoint)));
+        for gauges in [&self.metrics.endpoint_healthy, &self.metrics.endpoint_ejected] {
+            gauges.retain(|labels| kept.contains(&(&*labels.upstream, &*labels.endpoint)));
+        }
     }
 
     /// The name of an endpoint was looked up; so many of its addresses are in use now.

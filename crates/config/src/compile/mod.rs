@@ -3,6 +3,7 @@
 
 mod beside;
 mod consumers;
+mod failing;
 mod files;
 mod listeners;
 mod policies;

@@ -78,6 +78,7 @@ impl Compiler<'_> {
             requests: usize::try_from(config.requests).unwrap_or(1),
             idle_connections: usize::try_from(config.idle_connections).unwrap_or(0),
             health: config.health.as_ref().map(|health| self.health(&path, health)),
+            ejection: self.ejection(&path, config),
             look_up_every: self.look_up_every(&path, config),
             host: match config.host {
                 HostConfig::Endpoint => HostHeader::Endpoint,

@@ -1,10 +1,12 @@
 //! The document as it is written: one strict model for the file, the schema, the console and the
 //! control plane. What it means is decided by `compile`.
 
+mod failing;
 mod listener;
 mod route;
 mod upstream;
 
+pub use failing::EjectionConfig;
 pub use listener::{CertificateConfig, ClientLimitsConfig, ListenerConfig, ListenerTlsConfig};
 pub use route::{Authenticate, MatchConfig, RouteConfig};
 pub use upstream::{

@@ -9,6 +9,8 @@ use demilune_core::head::{Host, Scheme};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::EjectionConfig;
+
 /// A group of endpoints that serve the same.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +40,9 @@ pub struct UpstreamConfig {
     /// Active health checks. Without them every endpoint counts as healthy.
     #[serde(default)]
     pub health: Option<HealthConfig>,
+    /// Takes endpoints out by how they answer requests. Without it only `health` does.
+    #[serde(default)]
+    pub ejection: Option<EjectionConfig>,
     /// How the endpoints' names are looked up. Only where an endpoint has a name.
     #[serde(default)]
     pub dns: Option<DnsConfig>,

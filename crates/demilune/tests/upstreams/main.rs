@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod ejection;
+#[cfg(test)]
 mod endpoints;
 #[cfg(test)]
 mod failures;

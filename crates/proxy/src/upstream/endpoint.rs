@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use demilune_core::head::Scheme;
 use demilune_core::snapshot::Endpoint;
 
+use super::ejection::Conduct;
 use super::{Name, Names, Place};
 use crate::tls::ClientTls;
 
@@ -18,6 +19,7 @@ pub(crate) struct EndpointState {
     pub(crate) endpoint: Endpoint,
     pub(crate) tls: Option<ClientTls>,
     pub(crate) place: Place,
+    pub(super) conduct: Conduct,
     healthy: AtomicBool,
     under_way: AtomicUsize,
 }
@@ -37,6 +39,7 @@ impl EndpointState {
             endpoint: endpoint.clone(),
             tls: tls.filter(|_| endpoint.scheme == Scheme::Https).cloned(),
             place,
+            conduct: Conduct::default(),
             healthy: AtomicBool::new(true),
             under_way: AtomicUsize::new(0),
         }
@@ -55,10 +58,12 @@ impl EndpointState {
         self.under_way.load(Ordering::Relaxed)
     }
 
-    /// Counts one request to this endpoint until the guard is dropped.
-    pub(crate) fn begin(self: &Arc<Self>) -> UnderWay {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay(Arc::clone(self))
+    /// Counts one request to this endpoint until the guard is dropped; `None` where there are
+    /// `most` already.
+    pub(crate) fn begin(self: &Arc<Self>, most: usize) -> Option<UnderWay> {
+        let before = self.under_way.fetch_add(1, Ordering::Relaxed);
+        let counted = UnderWay(Arc::clone(self));
+        (before < most).then_some(counted)
     }
 }
 

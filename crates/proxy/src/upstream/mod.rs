@@ -5,13 +5,16 @@
 
 mod balance;
 mod connect;
+mod ejection;
 mod endpoint;
 mod health;
 mod names;
+mod outcome;
 mod pool;
 mod send;
 mod watch;
 
+use ejection::Ejecting;
 pub(crate) use endpoint::{EndpointState, UnderWay};
 pub(crate) use names::{Name, Place};
 pub(crate) use pool::{Lease, Pool};
@@ -35,6 +38,7 @@ pub(crate) struct UpstreamState {
     pub(crate) endpoints: Vec<Arc<EndpointState>>,
     tls: Option<ClientTls>,
     turn: AtomicUsize,
+    ejecting: Ejecting,
 }
 
 /// The names of all endpoints, each with the time between two look-ups.
@@ -83,14 +87,13 @@ impl UpstreamState {
             )
         };
         let endpoints = settings.endpoints.iter().map(state).collect();
-        let turn = AtomicUsize::new(0);
-        Ok(Arc::new(Self { settings: Arc::clone(settings), endpoints, tls, turn }))
-    }
-
-    /// Whether it is for the number of requests under way that no endpoint takes one more.
-    pub(crate) fn is_full(&self) -> bool {
-        let mut healthy = self.endpoints.iter().filter(|endpoint| endpoint.is_healthy()).peekable();
-        healthy.peek().is_some() && healthy.all(|e| e.requests() >= self.settings.requests)
+        Ok(Arc::new(Self {
+            settings: Arc::clone(settings),
+            endpoints,
+            tls,
+            turn: AtomicUsize::new(0),
+            ejecting: Ejecting::default(),
+        }))
     }
 }
 
@@ -135,6 +138,7 @@ mod tests_support {
             requests: 2,
             idle_connections: 1,
             health: None,
+            ejection: None,
             look_up_every: Duration::from_secs(30),
             host: HostHeader::Endpoint,
         }
@@ -152,7 +156,7 @@ mod tests {
     fn a_reload_keeps_what_is_known_of_endpoints_that_the_document_says_the_same_of() {
         let before = prepared(settings(2, Balance::RoundRobin), None);
         before.endpoints[0].set_healthy(false);
-        let busy = before.endpoints[1].begin();
+        let busy = before.endpoints[1].begin(9);
         let mut changed = settings(3, Balance::RoundRobin);
         changed.response_timeout = Duration::from_secs(9);
         let after = prepared(changed, Some(&before));

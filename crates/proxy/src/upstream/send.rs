@@ -13,7 +13,8 @@ use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 
 use super::connect::{ConnectFailure, connect};
-use super::{EndpointState, Lease, UpstreamState};
+use super::outcome::Outcome;
+use super::{EndpointState, Lease, UnderWay, UpstreamState};
 use crate::exchange::{MeteredBody, Refusal};
 use crate::http::{Reply, SendFailure, Sending, WireError};
 use crate::worker::Worker;
@@ -101,68 +102,114 @@ pub(crate) async fn send(
     upload: Upload,
     attempts: &mut Attempts,
 ) -> Result<Sent, Failure> {
-    let settings = &errand.upstream.settings;
-    let repeatable = matches!(upload, Upload::Empty) && outgoing.method.is_idempotent();
+    let Errand { worker, upstream, .. } = errand;
+    let settings = &upstream.settings;
     let host = match settings.host {
         HostHeader::Endpoint => None,
         HostHeader::Client => HeaderValue::from_str(errand.host).ok(),
     };
-    let mut upload = Some(upload);
+    let repeatable = matches!(upload, Upload::Empty) && outgoing.method.is_idempotent();
+    let mut request =
+        Request { errand, outgoing: &outgoing, host, repeatable, upload: Some(upload) };
+    let now = || worker.clock().monotonic();
     let mut tried: SmallVec<[u64; 4]> = SmallVec::new();
     let mut last = None;
     while attempts.count <= settings.retries
-        && let Some(endpoint) = errand.upstream.choose(&tried)
+        && let Some(endpoint) = upstream.choose(&tried, now)
     {
         tried.push(endpoint.id);
+        // Another worker may have taken the last place in the meantime.
+        let Some(under_way) = endpoint.begin(settings.requests) else { continue };
         attempts.count += 1;
         attempts.endpoint = Some(Arc::clone(endpoint));
-        let mut kept = errand.worker.pool.take(endpoint.id);
+        let result = request.attempt(under_way, attempts).await;
+        let outcome = match &result {
+            Ok(sent) => Some(Outcome::Answered(sent.reply.status)),
+            Err(Stopped::Unconnected(_)) => Some(Outcome::Unconnected),
+            Err(Stopped::Late) => Some(Outcome::Late),
+            Err(Stopped::Broken(_)) if request.errand.refusal.borrow().is_some() => None,
+            Err(Stopped::Broken(_)) => Some(Outcome::Broken),
+        };
+        if let Some(outcome) = outcome {
+            upstream.note(endpoint, outcome, worker.clock(), &worker.shared.telemetry);
+        }
+        match result {
+            Ok(sent) => return Ok(sent),
+            Err(Stopped::Unconnected(failure)) => last = Some(failure),
+            Err(Stopped::Late) => return Err(late()),
+            Err(Stopped::Broken(error)) => return Err(broken(&request.errand, &error)),
+        }
+    }
+    Err(("upstream", Box::new(unreachable(last, upstream.is_full(now)))))
+}
+
+/// A request on its way.
+struct Request<'a> {
+    errand: Errand<'a>,
+    outgoing: &'a Outgoing,
+    /// What the upstream is told as `Host`, where it is not the endpoint's own name.
+    host: Option<HeaderValue>,
+    /// Whether it may be sent again after it was written.
+    repeatable: bool,
+    /// `None` once it was sent and cannot be sent again.
+    upload: Option<Upload>,
+}
+
+/// Why an attempt brought no answer.
+enum Stopped {
+    Unconnected(ConnectFailure),
+    Late,
+    Broken(WireError),
+}
+
+impl Request<'_> {
+    /// One endpoint: on a kept connection, and where that turns out to be dead, on a fresh one.
+    async fn attempt(
+        &mut self,
+        mut under_way: UnderWay,
+        attempts: &mut Attempts,
+    ) -> Result<Sent, Stopped> {
+        let Errand { worker, upstream, .. } = self.errand;
+        let settings = &upstream.settings;
+        let endpoint = Arc::clone(under_way.endpoint());
+        let mut kept = worker.pool.take(endpoint.id);
         loop {
             let was_kept = kept.is_some();
             let connection = match kept.take() {
                 Some(connection) => connection,
-                None => match connect(endpoint, settings, &errand.worker.timers).await {
+                None => match connect(&endpoint, settings, &worker.timers).await {
                     Ok(connection) => Box::new(connection),
-                    Err(failure) => {
-                        last = Some(failure);
-                        break;
-                    }
+                    Err(failure) => return Err(Stopped::Unconnected(failure)),
                 },
             };
-            let mut lease = Lease {
-                connection,
-                pool: errand.worker.pool.clone(),
-                limit: settings.idle_connections,
-                under_way: endpoint.begin(),
-            };
-            let Some(body) = upload.take() else { break };
+            let (pool, limit) = (worker.pool.clone(), settings.idle_connections);
+            let mut lease = Lease { connection, pool, limit, under_way };
             let sending = Sending {
-                method: &outgoing.method,
-                target: outgoing.target.as_path_and_query(),
-                host: host.as_ref().unwrap_or(&endpoint.endpoint.authority),
-                headers: &outgoing.headers,
-                upgrade: errand.websocket.then_some(&WEBSOCKET),
+                method: &self.outgoing.method,
+                target: self.outgoing.target.as_path_and_query(),
+                host: self.host.as_ref().unwrap_or(&endpoint.endpoint.authority),
+                headers: &self.outgoing.headers,
+                upgrade: self.errand.websocket.then_some(&WEBSOCKET),
                 limit: settings.response_timeout,
             };
-            let began = errand.worker.clock().monotonic();
+            let body = self.upload.take().unwrap_or(Upload::Empty);
+            let began = worker.clock().monotonic();
             let result = lease.connection.send(sending, body).await;
-            attempts.head_after = errand.worker.clock().monotonic().saturating_sub(began);
-            match result {
+            attempts.head_after = worker.clock().monotonic().saturating_sub(began);
+            let SendFailure { unsent, error } = match result {
                 Ok(reply) => return Ok(Sent { reply, lease }),
-                Err(failure) => {
-                    let SendFailure { unsent, error } = *failure;
-                    let Some(error) = error else { return Err(late()) };
-                    upload = unsent.or_else(|| repeatable.then_some(Upload::Empty));
-                    if !was_kept || error.code.is_some() || upload.is_none() {
-                        return Err(broken(&errand, &error));
-                    }
-                    // The others of its age are likely dead too.
-                    errand.worker.pool.forget(endpoint.id);
-                }
+                Err(failure) => *failure,
+            };
+            let Some(error) = error else { return Err(Stopped::Late) };
+            self.upload = unsent.or_else(|| self.repeatable.then_some(Upload::Empty));
+            if !was_kept || error.code.is_some() || self.upload.is_none() {
+                return Err(Stopped::Broken(error));
             }
+            // The others of its age are likely dead too.
+            worker.pool.forget(endpoint.id);
+            under_way = lease.under_way;
         }
     }
-    Err(("upstream", Box::new(unreachable(last, errand.upstream.is_full()))))
 }
 
 /// The answer's deadline passed.

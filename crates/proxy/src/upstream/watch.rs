@@ -34,7 +34,11 @@ pub async fn watch_upstreams(plane: Arc<Plane>) {
         if seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &generation)) {
             watch.names(&generation);
             watch.checks(&generation);
-            seen = Some(generation);
+            seen = Some(Arc::clone(&generation));
+        }
+        let now = plane.clock().monotonic();
+        for upstream in generation.upstreams.values() {
+            upstream.tell_returned(now, plane.telemetry());
         }
         let _ = tokio::time::timeout(LOOK_AGAIN, plane.applied().notified()).await;
     }

@@ -1,0 +1,68 @@
+//! What is done about endpoints and upstreams that fail.
+
+use std::time::Duration;
+
+use demilune_core::snapshot::Ejection;
+use http::StatusCode;
+
+use super::Compiler;
+use crate::model::{EjectionConfig, UpstreamConfig};
+
+/// The longest time for which anything is taken out.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+impl Compiler<'_> {
+    pub(super) fn ejection(&mut self, path: &str, upstream: &UpstreamConfig) -> Option<Ejection> {
+        let config = upstream.ejection.as_ref()?;
+        let path = format!("{path}.ejection");
+        let EjectionConfig { after, time, longest, share, .. } = config;
+        self.within(&path, "after", (1..=1000).contains(after), "expected 1 to 1000");
+        self.times(&path, ("time", time.0), ("longest", longest.0));
+        let count = upstream.endpoints.len();
+        if count == 1 {
+            let reason = "`ejection` has no effect: the only endpoint always stays";
+            self.error("config.no_effect", &path, reason);
+        } else if count > 1 && count.saturating_mul(usize::from(share.0)) < 100 {
+            let reason = format!("no effect: {share} of {count} endpoints is less than one");
+            self.error("config.no_effect", &format!("{path}.share"), reason);
+        }
+        Some(Ejection {
+            after: *after,
+            statuses: self.statuses(&format!("{path}.statuses"), &config.statuses),
+            time: time.0,
+            longest: longest.0,
+            share: share.0,
+        })
+    }
+
+    /// Two times, the first of which is to be the shorter.
+    fn times(&mut self, path: &str, time: (&str, Duration), longest: (&str, Duration)) {
+        let long = longest.1 <= LONGEST;
+        self.within(path, time.0, !time.1.is_zero(), "must not be zero");
+        self.within(path, longest.0, long, "`1h` at most");
+        let ordered = time.1 <= longest.1 || !long;
+        let reason = format!("shorter than `{}`", time.0);
+        self.within(path, longest.0, ordered, &reason);
+    }
+
+    fn statuses(&mut self, path: &str, all: &[u16]) -> Vec<StatusCode> {
+        let mut statuses = Vec::new();
+        for (i, number) in all.iter().enumerate() {
+            let path = format!("{path}[{i}]");
+            match StatusCode::from_u16(*number).ok().filter(StatusCode::is_server_error) {
+                Some(status) if statuses.contains(&status) => {
+                    self.error("config.duplicate", &path, "this status is written twice");
+                }
+                Some(status) => statuses.push(status),
+                None => self.error("config.invalid_value", &path, "expected 500 to 599"),
+            }
+        }
+        statuses
+    }
+
+    fn within(&mut self, path: &str, field: &str, good: bool, reason: &str) {
+        if !good {
+            self.error("config.invalid_value", &format!("{path}.{field}"), reason);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What is done about endpoints and upstreams that fail.
+
+use std::time::Duration;
+
+use demilune_core::{Percent, Period};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Takes endpoints out by how they answer requests: so many failures in a row, and an endpoint gets
+/// no requests for a while.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EjectionConfig {
+    /// Failures in a row that take an endpoint out, over all workers. No connection, no answer in
+    /// time, an exchange broken off and these `statuses` are failures. Default 5.
+    pub after: u32,
+    /// Statuses of answers that are failures, of 500 to 599. Default 502, 503 and 504.
+    pub statuses: Vec<u16>,
+    /// For how long, the first time. It doubles each time that the endpoint fails again soon after
+    /// its return. Default `30s`.
+    pub time: Period,
+    /// For how long at most. Default `5min`.
+    pub longest: Period,
+    /// How many of the endpoints may be out at the same time. One always stays. Default `50%`.
+    pub share: Percent,
+}
+
+impl Default for EjectionConfig {
+    fn default() -> Self {
+        Self {
+            after: 5,
+            statuses: gateway_statuses(),
+            time: Period(Duration::from_secs(30)),
+            longest: Period(Duration::from_secs(300)),
+            share: Percent(50),
+        }
+    }
+}
+
+/// By which a server says that it stands before one that fails.
+fn gateway_statuses() -> Vec<u16> {
+    vec![502, 503, 504]
+}
