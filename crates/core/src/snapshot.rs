@@ -112,6 +112,8 @@ pub struct Upstream {
     pub health: Option<Health>,
     /// What takes an endpoint out by how it answers requests; `None` for nothing.
     pub ejection: Option<Ejection>,
+    /// What stops all requests for a while where too many fail; `None` for nothing.
+    pub circuit_breaker: Option<CircuitBreaker>,
     /// Between two look-ups of the endpoints' names.
     pub look_up_every: Duration,
     /// What the endpoint is told as `Host`.
@@ -182,6 +184,27 @@ pub struct Ejection {
     pub longest: Duration,
     /// How many of the endpoints may be out at the same time, in percent. One always stays.
     pub share: u8,
+}
+
+/// What stops all requests to an upstream for a while where too many of them fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CircuitBreaker {
+    /// The share of failures that opens it, in percent.
+    pub share: u8,
+    /// How many requests there must have been within the window.
+    pub requests: u32,
+    /// The time looked back on.
+    pub window: Duration,
+    /// For how long nothing is sent, the first time; it doubles each time that the requests fail
+    /// which are sent then.
+    pub open: Duration,
+    /// For how long at most.
+    pub longest: Duration,
+    /// How many requests are sent then, and must succeed.
+    pub probes: u32,
+    /// The statuses of answers that count as failures; no connection, no answer in time, and an
+    /// exchange broken off always do.
+    pub statuses: Vec<StatusCode>,
 }
 
 /// What the upstream is told as `Host`.

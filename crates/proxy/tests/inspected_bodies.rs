@@ -68,6 +68,7 @@ fn upstream(origin: SocketAddr) -> Upstream {
         idle_connections: 1,
         health: None,
         ejection: None,
+        circuit_breaker: None,
         look_up_every: Duration::from_secs(30),
         host: HostHeader::Endpoint,
     }

@@ -9,7 +9,7 @@ use demilune_core::time::Clock;
 use crate::log::{self, Level};
 use crate::metrics::{
     EndpointLabels, ListenerLabels, LookUpLabels, Metrics, NameLabels, RefusedLabels, ReloadLabels,
-    VersionLabels,
+    UpstreamLabels, VersionLabels,
 };
 use crate::recorder::Recorder;
 use crate::stamp::Stamp;
@@ -107,6 +107,19 @@ impl Telemetry {
             self.metrics.ejections.get_or_create(&labels).inc();
         }
         self.metrics.endpoint_ejected.set(labels, i64::from(ejected));
+    }
+
+    /// The circuit breaker of an upstream opens, or closes.
+    pub fn set_circuit_open(&self, upstream: &str, open: bool) {
+        self.metrics
+            .circuit_open
+            .set(UpstreamLabels { upstream: upstream.into() }, i64::from(open));
+    }
+
+    /// Forgets the circuit breakers of all upstreams but these: after a reload.
+    pub fn keep_circuits<'a>(&self, kept: impl IntoIterator<Item = &'a str>) {
+        let kept: Vec<_> = kept.into_iter().collect();
+        self.metrics.circuit_open.retain(|labels| kept.contains(&&*labels.upstream));
     }
 
     /// Forgets the health of all endpoints but those of `kept`, pairs of upstream and endpoint:

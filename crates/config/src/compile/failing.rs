@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use demilune_core::snapshot::Ejection;
+use demilune_core::snapshot::{CircuitBreaker, Ejection};
 use http::StatusCode;
 
 use super::Compiler;
-use crate::model::{EjectionConfig, UpstreamConfig};
+use crate::model::{CircuitBreakerConfig, EjectionConfig, UpstreamConfig};
 
 /// The longest time for which anything is taken out.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -35,13 +35,39 @@ impl Compiler<'_> {
         })
     }
 
+    pub(super) fn circuit_breaker(
+        &mut self,
+        path: &str,
+        upstream: &UpstreamConfig,
+    ) -> Option<CircuitBreaker> {
+        let config = upstream.circuit_breaker.as_ref()?;
+        let path = format!("{path}.circuit_breaker");
+        let CircuitBreakerConfig { share, requests, window, open, longest, probes, .. } = config;
+        self.within(&path, "share", share.0 > 0, "must not be zero");
+        let few = (1..=1_000_000).contains(requests);
+        self.within(&path, "requests", few, "expected 1 to 1000000");
+        let window_fits = (Duration::from_secs(1)..=LONGEST).contains(&window.0);
+        self.within(&path, "window", window_fits, "expected `1s` to `1h`");
+        self.within(&path, "probes", (1..=1000).contains(probes), "expected 1 to 1000");
+        self.times(&path, ("open", open.0), ("longest", longest.0));
+        Some(CircuitBreaker {
+            share: share.0,
+            requests: *requests,
+            window: window.0,
+            open: open.0,
+            longest: longest.0,
+            probes: *probes,
+            statuses: self.statuses(&format!("{path}.statuses"), &config.statuses),
+        })
+    }
+
     /// Two times, the first of which is to be the shorter.
     fn times(&mut self, path: &str, time: (&str, Duration), longest: (&str, Duration)) {
         let long = longest.1 <= LONGEST;
         self.within(path, time.0, !time.1.is_zero(), "must not be zero");
         self.within(path, longest.0, long, "`1h` at most");
         let ordered = time.1 <= longest.1 || !long;
-        let reason = format!("shorter than `{}`", time.0);
+        let reason = format!("`{}` is shorter than `{}`", longest.0, time.0);
         self.within(path, longest.0, ordered, &reason);
     }
 

@@ -79,6 +79,7 @@ impl Compiler<'_> {
             idle_connections: usize::try_from(config.idle_connections).unwrap_or(0),
             health: config.health.as_ref().map(|health| self.health(&path, health)),
             ejection: self.ejection(&path, config),
+            circuit_breaker: self.circuit_breaker(&path, config),
             look_up_every: self.look_up_every(&path, config),
             host: match config.host {
                 HostConfig::Endpoint => HostHeader::Endpoint,

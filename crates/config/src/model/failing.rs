@@ -37,6 +37,43 @@ impl Default for EjectionConfig {
     }
 }
 
+/// Stops all requests to the upstream for a while where too many of them fail: 503 and `Retry-After`
+/// without asking any endpoint.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CircuitBreakerConfig {
+    /// The share of failures that opens it. Default `50%`.
+    pub share: Percent,
+    /// How many requests there must have been within the window, over all workers. Default 20.
+    pub requests: u32,
+    /// The time looked back on. Default `10s`.
+    pub window: Period,
+    /// For how long nothing is sent, the first time. It doubles each time that one of the `probes`
+    /// fails. Default `5s`.
+    pub open: Period,
+    /// For how long at most. Default `1min`.
+    pub longest: Period,
+    /// How many requests are sent when that time has passed; when they all succeed it closes.
+    /// Default 3.
+    pub probes: u32,
+    /// Statuses of answers that are failures, of 500 to 599. Default 502, 503 and 504.
+    pub statuses: Vec<u16>,
+}
+
+impl Default for CircuitBreakerConfig {
+    fn default() -> Self {
+        Self {
+            share: Percent(50),
+            requests: 20,
+            window: Period(Duration::from_secs(10)),
+            open: Period(Duration::from_secs(5)),
+            longest: Period(Duration::from_secs(60)),
+            probes: 3,
+            statuses: gateway_statuses(),
+        }
+    }
+}
+
 /// By which a server says that it stands before one that fails.
 fn gateway_statuses() -> Vec<u16> {
     vec![502, 503, 504]

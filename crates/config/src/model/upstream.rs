@@ -9,7 +9,7 @@ use demilune_core::head::{Host, Scheme};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::EjectionConfig;
+use super::{CircuitBreakerConfig, EjectionConfig};
 
 /// A group of endpoints that serve the same.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +43,9 @@ pub struct UpstreamConfig {
     /// Takes endpoints out by how they answer requests. Without it only `health` does.
     #[serde(default)]
     pub ejection: Option<EjectionConfig>,
+    /// Stops all requests for a while where too many fail. Without it nothing does.
+    #[serde(default)]
+    pub circuit_breaker: Option<CircuitBreakerConfig>,
     /// How the endpoints' names are looked up. Only where an endpoint has a name.
     #[serde(default)]
     pub dns: Option<DnsConfig>,

@@ -4,6 +4,7 @@
 //! that changes something else of its upstream does not forget it.
 
 mod balance;
+mod circuit;
 mod connect;
 mod ejection;
 mod endpoint;
@@ -14,6 +15,7 @@ mod pool;
 mod send;
 mod watch;
 
+use circuit::Circuit;
 use ejection::Ejecting;
 pub(crate) use endpoint::{EndpointState, UnderWay};
 pub(crate) use names::{Name, Place};
@@ -39,6 +41,7 @@ pub(crate) struct UpstreamState {
     tls: Option<ClientTls>,
     turn: AtomicUsize,
     ejecting: Ejecting,
+    circuit: Option<Arc<Circuit>>,
 }
 
 /// The names of all endpoints, each with the time between two look-ups.
@@ -87,12 +90,18 @@ impl UpstreamState {
             )
         };
         let endpoints = settings.endpoints.iter().map(state).collect();
+        let circuit = settings.circuit_breaker.as_ref().map(|breaker| {
+            let kept = previous.and_then(|previous| previous.circuit.as_ref());
+            let kept = kept.filter(|circuit| circuit.settings == *breaker);
+            kept.map_or_else(|| Arc::new(Circuit::new(breaker.clone())), Arc::clone)
+        });
         Ok(Arc::new(Self {
             settings: Arc::clone(settings),
             endpoints,
             tls,
             turn: AtomicUsize::new(0),
             ejecting: Ejecting::default(),
+            circuit,
         }))
     }
 }
@@ -139,6 +148,7 @@ mod tests_support {
             idle_connections: 1,
             health: None,
             ejection: None,
+            circuit_breaker: None,
             look_up_every: Duration::from_secs(30),
             host: HostHeader::Endpoint,
         }

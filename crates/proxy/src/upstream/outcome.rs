@@ -6,6 +6,7 @@ use demilune_core::Clock;
 use demilune_telemetry::{Level, Telemetry};
 use http::StatusCode;
 
+use super::circuit::{Changed, Pass};
 use super::ejection::Ejected;
 use super::{EndpointState, UpstreamState};
 
@@ -62,6 +63,36 @@ impl UpstreamState {
                 [("upstream", upstream), ("endpoint", url), ("reason", &reason), ("for", &time)];
             let message = "an endpoint has failed too often in a row and gets no requests";
             telemetry.log(Level::Warn, "upstream.endpoint_ejected", message, &fields);
+        }
+    }
+
+    /// Takes note of the end of a request, where a circuit breaker let it pass; `None` where it says
+    /// nothing of the upstream.
+    pub(super) fn ended(
+        &self,
+        pass: Pass,
+        outcome: Option<Outcome>,
+        clock: &dyn Clock,
+        telemetry: &Telemetry,
+    ) {
+        let Some(outcome) = outcome else { return };
+        let failed = outcome.is_failure(&pass.circuit().settings.statuses);
+        let upstream = &*self.settings.name;
+        match pass.end(failed, clock.monotonic()) {
+            None => {}
+            Some(Changed::Opened(time)) => {
+                telemetry.set_circuit_open(upstream, true);
+                let (reason, time) = (outcome.reason(), format!("{time:?}"));
+                let fields = [("upstream", upstream), ("reason", &*reason), ("for", &*time)];
+                let message = "too many requests to an upstream fail, and it gets none";
+                telemetry.log(Level::Warn, "upstream.circuit_opened", message, &fields);
+            }
+            Some(Changed::Closed) => {
+                telemetry.set_circuit_open(upstream, false);
+                let message = "requests to an upstream succeed again, and it gets all of them";
+                let fields = [("upstream", upstream)];
+                telemetry.log(Level::Info, "upstream.circuit_closed", message, &fields);
+            }
         }
     }
 

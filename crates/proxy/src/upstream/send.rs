@@ -103,6 +103,28 @@ pub(crate) async fn send(
     attempts: &mut Attempts,
 ) -> Result<Sent, Failure> {
     let Errand { worker, upstream, .. } = errand;
+    let (clock, telemetry) = (worker.clock(), &worker.shared.telemetry);
+    let pass = match &upstream.circuit {
+        None => None,
+        Some(circuit) => Some(circuit.admit(clock.monotonic()).map_err(circuit_open)?),
+    };
+    let mut outcome = None;
+    let result = try_endpoints(errand, outgoing, upload, attempts, &mut outcome).await;
+    if let Some(pass) = pass {
+        upstream.ended(pass, outcome, clock, telemetry);
+    }
+    result
+}
+
+/// As [`send`]; `outcome` is told how the last attempt ended.
+async fn try_endpoints(
+    errand: Errand<'_>,
+    outgoing: Outgoing,
+    upload: Upload,
+    attempts: &mut Attempts,
+    outcome: &mut Option<Outcome>,
+) -> Result<Sent, Failure> {
+    let Errand { worker, upstream, .. } = errand;
     let settings = &upstream.settings;
     let host = match settings.host {
         HostHeader::Endpoint => None,
@@ -123,14 +145,14 @@ pub(crate) async fn send(
         attempts.count += 1;
         attempts.endpoint = Some(Arc::clone(endpoint));
         let result = request.attempt(under_way, attempts).await;
-        let outcome = match &result {
+        *outcome = match &result {
             Ok(sent) => Some(Outcome::Answered(sent.reply.status)),
             Err(Stopped::Unconnected(_)) => Some(Outcome::Unconnected),
             Err(Stopped::Late) => Some(Outcome::Late),
             Err(Stopped::Broken(_)) if request.errand.refusal.borrow().is_some() => None,
             Err(Stopped::Broken(_)) => Some(Outcome::Broken),
         };
-        if let Some(outcome) = outcome {
+        if let Some(outcome) = *outcome {
             upstream.note(endpoint, outcome, worker.clock(), &worker.shared.telemetry);
         }
         match result {
@@ -210,6 +232,15 @@ impl Request<'_> {
             under_way = lease.under_way;
         }
     }
+}
+
+/// Too many requests failed lately.
+fn circuit_open(wait: Duration) -> Failure {
+    let public = "the upstream fails, and gets no requests for a while";
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let seconds = Duration::from_secs(wait.as_millis().div_ceil(1000).try_into().unwrap_or(1));
+    let denial = Denial::new(status, "upstream.circuit_open", public);
+    ("upstream", Box::new(denial.retry_after(seconds)))
 }
 
 /// The answer's deadline passed.

@@ -81,6 +81,12 @@ impl Watch {
         telemetry.keep_upstream_endpoints(
             wanted.values().map(|(u, e)| (&*u.settings.name, &*e.endpoint.url)),
         );
+        let circuits = || {
+            let all = generation.upstreams.values();
+            all.filter_map(|u| u.circuit.as_ref().map(|circuit| (&*u.settings.name, circuit)))
+        };
+        telemetry.keep_circuits(circuits().map(|(name, _)| name));
+        circuits().for_each(|(name, circuit)| telemetry.set_circuit_open(name, circuit.is_open()));
         self.checks.retain(|id, (upstream, _)| {
             wanted.get(id).is_some_and(|(now, _)| Arc::ptr_eq(now, upstream))
         });

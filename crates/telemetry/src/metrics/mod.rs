@@ -20,10 +20,10 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 pub(crate) use cells::{Cells, Written};
-use labels::{AttemptLabels, DecisionLabels, RequestLabels, RouteLabels, UpstreamLabels};
+use labels::{AttemptLabels, DecisionLabels, RequestLabels, RouteLabels};
 pub(crate) use labels::{
     EndpointLabels, ListenerLabels, LookUpLabels, NameLabels, RefusedLabels, ReloadLabels,
-    VersionLabels,
+    UpstreamLabels, VersionLabels,
 };
 use sharded::{Count, Histogram, Sharded};
 use table::Table;
@@ -44,6 +44,7 @@ pub(crate) struct Metrics {
     pub(crate) endpoint_healthy: Table<EndpointLabels>,
     pub(crate) endpoint_ejected: Table<EndpointLabels>,
     pub(crate) ejections: Family<EndpointLabels, Counter>,
+    pub(crate) circuit_open: Table<UpstreamLabels>,
     pub(crate) name_addresses: Table<NameLabels>,
     pub(crate) name_look_ups: Family<LookUpLabels, Counter>,
     pub(crate) connections: Family<ListenerLabels, Gauge>,
@@ -71,6 +72,7 @@ impl Metrics {
             endpoint_healthy: Table::new(),
             endpoint_ejected: Table::new(),
             ejections: Family::default(),
+            circuit_open: Table::new(),
             name_addresses: Table::new(),
             name_look_ups: Family::default(),
             connections: Family::default(),
@@ -163,6 +165,11 @@ impl Metrics {
             "upstream_ejections",
             "How often an endpoint was taken out for its failures",
             &self.ejections,
+        );
+        registry.add(
+            "upstream_circuit_open",
+            "Whether an upstream gets no requests for their failures",
+            &self.circuit_open,
         );
         registry.add(
             "upstream_name_addresses",
