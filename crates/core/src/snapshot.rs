@@ -102,8 +102,8 @@ pub struct Upstream {
     pub response_timeout: Duration,
     /// Between two chunks of the answer's body, and for idle tunnels.
     pub idle_timeout: Duration,
-    /// How many further endpoints are tried where no connection could be made.
-    pub retries: u32,
+    /// When a request is sent again.
+    pub retry: Retry,
     /// Requests under way to each endpoint at the same time, over all workers.
     pub requests: usize,
     /// Idle connections kept for each endpoint by each worker.
@@ -205,6 +205,24 @@ pub struct CircuitBreaker {
     /// The statuses of answers that count as failures; no connection, no answer in time, and an
     /// exchange broken off always do.
     pub statuses: Vec<StatusCode>,
+}
+
+/// When a request is sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// How often one request is, at most.
+    pub attempts: u32,
+    /// Where no connection could be made; to another endpoint.
+    pub connect: bool,
+    /// Where the endpoint broke the exchange off before its answer. This and what follows only
+    /// without a body, and with an idempotent method (RFC 9110 section 9.2.2).
+    pub reset: bool,
+    /// Where no answer came in time.
+    pub timeout: bool,
+    /// After answers with these statuses.
+    pub statuses: Vec<StatusCode>,
+    /// How many times for a hundred requests to the upstream, over all workers.
+    pub budget: u8,
 }
 
 /// What the upstream is told as `Host`.

@@ -13,7 +13,7 @@ use demilune_backends::SystemClock;
 use demilune_core::chain::Part;
 use demilune_core::route::{Matches, Route};
 use demilune_core::snapshot::{
-    Balance, ClientLimits, Endpoint, HostHeader, Listener, Upstream, UpstreamTls,
+    Balance, ClientLimits, Endpoint, HostHeader, Listener, Retry, Upstream, UpstreamTls,
 };
 use demilune_core::{
     Body, Chain, Denial, Fault, Hooks, Inspector, OnFault, Outcome, Request, Requirement,
@@ -63,7 +63,14 @@ fn upstream(origin: SocketAddr) -> Upstream {
         connect_timeout: second,
         response_timeout: second,
         idle_timeout: second,
-        retries: 0,
+        retry: Retry {
+            attempts: 0,
+            connect: true,
+            reset: false,
+            timeout: false,
+            statuses: Vec::new(),
+            budget: 20,
+        },
         requests: 10,
         idle_connections: 1,
         health: None,

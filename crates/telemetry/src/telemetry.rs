@@ -9,7 +9,7 @@ use demilune_core::time::Clock;
 use crate::log::{self, Level};
 use crate::metrics::{
     EndpointLabels, ListenerLabels, LookUpLabels, Metrics, NameLabels, RefusedLabels, ReloadLabels,
-    UpstreamLabels, VersionLabels,
+    RetryLabels, UpstreamLabels, VersionLabels,
 };
 use crate::recorder::Recorder;
 use crate::stamp::Stamp;
@@ -114,6 +114,13 @@ impl Telemetry {
         self.metrics
             .circuit_open
             .set(UpstreamLabels { upstream: upstream.into() }, i64::from(open));
+    }
+
+    /// A request is sent to an upstream again, or is not, for want of budget.
+    pub fn upstream_retry(&self, upstream: &str, sent: bool) {
+        let result = if sent { "sent" } else { "over_budget" };
+        let labels = RetryLabels { upstream: upstream.into(), result };
+        self.metrics.retries.get_or_create(&labels).inc();
     }
 
     /// Forgets the circuit breakers of all upstreams but these: after a reload.

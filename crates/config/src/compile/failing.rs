@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use demilune_core::snapshot::{CircuitBreaker, Ejection};
+use demilune_core::snapshot::{CircuitBreaker, Ejection, Retry};
 use http::StatusCode;
 
 use super::Compiler;
-use crate::model::{CircuitBreakerConfig, EjectionConfig, UpstreamConfig};
+use crate::model::{CircuitBreakerConfig, EjectionConfig, RetryConfig, RetryOn, UpstreamConfig};
 
 /// The longest time for which anything is taken out.
 const LONGEST: Duration = Duration::from_secs(3600);
+
+/// The most retries for a hundred requests.
+const BUDGET_LIMIT: u8 = 20;
 
 impl Compiler<'_> {
     pub(super) fn ejection(&mut self, path: &str, upstream: &UpstreamConfig) -> Option<Ejection> {
@@ -59,6 +62,40 @@ impl Compiler<'_> {
             probes: *probes,
             statuses: self.statuses(&format!("{path}.statuses"), &config.statuses),
         })
+    }
+
+    pub(super) fn retry(&mut self, path: &str, upstream: &UpstreamConfig) -> Retry {
+        let RetryConfig { attempts, on, statuses, budget } = &upstream.retry;
+        let path = format!("{path}.retry");
+        self.within(&path, "attempts", *attempts <= 10, "at most 10");
+        let modest = budget.0 <= BUDGET_LIMIT;
+        self.within(
+            &path,
+            "budget",
+            modest,
+            "at most `20%`: an upstream that fails is not to be \
+                                              asked more",
+        );
+        for (i, one) in on.iter().enumerate() {
+            if on.iter().take(i).any(|other| other == one) {
+                self.error("config.duplicate", &format!("{path}.on[{i}]"), "this is written twice");
+            }
+        }
+        let all = self.statuses(&format!("{path}.statuses"), statuses);
+        let beyond = on.iter().any(|on| *on != RetryOn::Connect) || !all.is_empty();
+        if beyond && (*attempts == 0 || budget.0 == 0) {
+            let field = if *attempts == 0 { "attempts" } else { "budget" };
+            let reason = "with this nothing is sent again that was sent";
+            self.error("config.no_effect", &format!("{path}.{field}"), reason);
+        }
+        Retry {
+            attempts: *attempts,
+            connect: on.contains(&RetryOn::Connect),
+            reset: on.contains(&RetryOn::Reset),
+            timeout: on.contains(&RetryOn::Timeout),
+            statuses: all,
+            budget: budget.0,
+        }
     }
 
     /// Two times, the first of which is to be the shorter.

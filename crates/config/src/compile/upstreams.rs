@@ -42,9 +42,6 @@ impl Compiler<'_> {
                 self.error("config.duplicate", &path, "this endpoint is written twice");
             }
         }
-        if config.retries > 10 {
-            self.error("config.invalid_value", &format!("{path}.retries"), "at most 10");
-        }
         if !(1..=100_000).contains(&config.requests) {
             self.error("config.invalid_value", &format!("{path}.requests"), "expected 1 to 100000");
         }
@@ -74,7 +71,7 @@ impl Compiler<'_> {
             connect_timeout: timeouts.connect.0,
             response_timeout: timeouts.response.0,
             idle_timeout: timeouts.idle.0,
-            retries: config.retries,
+            retry: self.retry(&path, config),
             requests: usize::try_from(config.requests).unwrap_or(1),
             idle_connections: usize::try_from(config.idle_connections).unwrap_or(0),
             health: config.health.as_ref().map(|health| self.health(&path, health)),

@@ -97,8 +97,8 @@ fn other_changes_are_told_with_their_places() {
         ),
         (
             "    tls: { authorities: ca.pem }",
-            "    retries: 3\n    tls: { authorities: ca.pem }",
-            "changes  upstreams.shop.retries: 1 → 3 (default → b:13)",
+            "    retry: { attempts: 3 }\n    tls: { authorities: ca.pem }",
+            "changes  upstreams.shop.retry.attempts: 1 → 3 (default → b:13)",
         ),
         (
             "    endpoints: [",

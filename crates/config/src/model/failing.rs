@@ -37,8 +37,8 @@ impl Default for EjectionConfig {
     }
 }
 
-/// Stops all requests to the upstream for a while where too many of them fail: 503 and `Retry-After`
-/// without asking any endpoint.
+/// Stops all requests to the upstream for a while where too many of them fail: 503 and
+/// `Retry-After` without asking any endpoint.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CircuitBreakerConfig {
@@ -72,6 +72,40 @@ impl Default for CircuitBreakerConfig {
             statuses: gateway_statuses(),
         }
     }
+}
+
+/// Sends a request again that got no answer. Never more than the budget allows.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryConfig {
+    /// How often one request is sent again at most, 0 to 10. Default 1.
+    pub attempts: u32,
+    /// After what. `connect` holds for every request, the others for requests without a body whose
+    /// method is idempotent. Default `[connect]`.
+    pub on: Vec<RetryOn>,
+    /// After answers with these statuses, of 500 to 599, that have no `Retry-After`. Default none.
+    pub statuses: Vec<u16>,
+    /// How many retries there may be for all requests to the upstream together. Default and most
+    /// `20%`.
+    pub budget: Percent,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self { attempts: 1, on: vec![RetryOn::Connect], statuses: Vec::new(), budget: Percent(20) }
+    }
+}
+
+/// What a request is sent again after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryOn {
+    /// No connection could be made: to another endpoint.
+    Connect,
+    /// The endpoint broke the exchange off before its answer.
+    Reset,
+    /// No answer came within `timeouts.response`.
+    Timeout,
 }
 
 /// By which a server says that it stands before one that fails.

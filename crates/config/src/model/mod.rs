@@ -6,7 +6,7 @@ mod listener;
 mod route;
 mod upstream;
 
-pub use failing::{CircuitBreakerConfig, EjectionConfig};
+pub use failing::{CircuitBreakerConfig, EjectionConfig, RetryConfig, RetryOn};
 pub use listener::{CertificateConfig, ClientLimitsConfig, ListenerConfig, ListenerTlsConfig};
 pub use route::{Authenticate, MatchConfig, RouteConfig};
 pub use upstream::{

@@ -9,7 +9,7 @@ use demilune_core::head::{Host, Scheme};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{CircuitBreakerConfig, EjectionConfig};
+use super::{CircuitBreakerConfig, EjectionConfig, RetryConfig};
 
 /// A group of endpoints that serve the same.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -26,10 +26,10 @@ pub struct UpstreamConfig {
     /// How long is waited for what.
     #[serde(default)]
     pub timeouts: TimeoutsConfig,
-    /// How many further endpoints are tried where no connection could be made. Default 1, at most
-    /// 10.
-    #[serde(default = "retries")]
-    pub retries: u32,
+    /// When a request is sent again. By default once, to another endpoint, where no connection could
+    /// be made.
+    #[serde(default)]
+    pub retry: RetryConfig,
     /// Requests under way to each endpoint at the same time, over all workers; beyond that, 503.
     /// Default 1024, at most 100000.
     #[serde(default = "requests")]
@@ -53,10 +53,6 @@ pub struct UpstreamConfig {
     /// (what the client asked for).
     #[serde(default)]
     pub host: HostConfig,
-}
-
-fn retries() -> u32 {
-    1
 }
 
 fn requests() -> u32 {

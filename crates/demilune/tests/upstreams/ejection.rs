@@ -82,7 +82,7 @@ fn an_endpoint_that_refuses_stalls_or_breaks_off_is_taken_out_too() {
     ] {
         let well = Origin::start();
         let both = Document::before(&well).endpoint(&url);
-        let settings = "balance: round_robin, timeouts: { response: 300ms }, retries: 0, \
+        let settings = "balance: round_robin, timeouts: { response: 300ms }, retry: { attempts: 0 }, \
                         ejection: { after: 1, statuses: [], time: 1h, longest: 1h }";
         let gateway = start(both.upstream(settings));
         let mut client = gateway.client("main");
@@ -140,12 +140,12 @@ fn a_reload_that_changes_something_else_brings_nobody_back() {
         String::from(both.upstream(settings).upstream(more))
     };
     let gateway = demilune_testkit::gateway(env!("CARGO_BIN_EXE_demilune"))
-        .config(document("retries: 0"))
+        .config(document("retry: { attempts: 0 }"))
         .start();
     let mut client = gateway.client("main");
     let statuses = [client.get("/", &[]).status, client.get("/", &[]).status];
     assert!(statuses.contains(&503));
-    assert_eq!(gateway.reload(&document("retries: 2"))["code"], "config.loaded");
+    assert_eq!(gateway.reload(&document("retry: { attempts: 2 }"))["code"], "config.loaded");
     for _ in 0..4 {
         assert_eq!(gateway.client("main").get("/", &[]).status, 200);
     }

@@ -14,6 +14,8 @@ mod failures;
 mod kept;
 #[cfg(test)]
 mod names;
+#[cfg(test)]
+mod retries;
 
 use demilune_testkit::{Document, Gateway, gateway};
 

@@ -4,6 +4,7 @@
 //! that changes something else of its upstream does not forget it.
 
 mod balance;
+mod budget;
 mod circuit;
 mod connect;
 mod ejection;
@@ -15,6 +16,7 @@ mod pool;
 mod send;
 mod watch;
 
+use budget::Budget;
 use circuit::Circuit;
 use ejection::Ejecting;
 pub(crate) use endpoint::{EndpointState, UnderWay};
@@ -42,6 +44,7 @@ pub(crate) struct UpstreamState {
     turn: AtomicUsize,
     ejecting: Ejecting,
     circuit: Option<Arc<Circuit>>,
+    budget: Arc<Budget>,
 }
 
 /// The names of all endpoints, each with the time between two look-ups.
@@ -102,13 +105,14 @@ impl UpstreamState {
             turn: AtomicUsize::new(0),
             ejecting: Ejecting::default(),
             circuit,
+            budget: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.budget)),
         }))
     }
 }
 
 #[cfg(test)]
 mod tests_support {
-    use demilune_core::snapshot::{Balance, HostHeader, UpstreamTls};
+    use demilune_core::snapshot::{Balance, HostHeader, Retry, UpstreamTls};
     use http::HeaderValue;
 
     use super::*;
@@ -143,7 +147,14 @@ mod tests_support {
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
-            retries: 0,
+            retry: Retry {
+                attempts: 0,
+                connect: true,
+                reset: false,
+                timeout: false,
+                statuses: Vec::new(),
+                budget: 20,
+            },
             requests: 2,
             idle_connections: 1,
             health: None,

@@ -66,7 +66,7 @@ impl UpstreamState {
         }
     }
 
-    /// Takes note of the end of a request, where a circuit breaker let it pass; `None` where it says
+    /// Takes note of the end of a request that a circuit breaker let pass; `None` where it says
     /// nothing of the upstream.
     pub(super) fn ended(
         &self,

@@ -8,10 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use demilune_core::snapshot::HostHeader;
 use demilune_core::{Denial, Outgoing};
+use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 
+use super::budget::Repeat;
 use super::connect::{ConnectFailure, connect};
 use super::outcome::Outcome;
 use super::{EndpointState, Lease, UnderWay, UpstreamState};
@@ -93,9 +95,10 @@ pub(crate) type Failure = (&'static str, Box<Denial>);
 
 /// Sends `outgoing` to an endpoint of the upstream and waits for the head of the answer.
 ///
-/// Another endpoint is tried only where no connection could be made. A kept connection that the
-/// upstream closed in the meantime is replaced by a fresh one where nothing of the request was
-/// written, or where the request has no body and is safe to repeat (RFC 9110 section 9.2.2).
+/// It is sent again where `retry` says so and the upstream's budget allows: by default only to
+/// another endpoint where no connection could be made. A kept connection that the upstream closed in
+/// the meantime is replaced by a fresh one where nothing of the request was written, or where the
+/// request has no body and is safe to repeat (RFC 9110 section 9.2.2).
 pub(crate) async fn send(
     errand: Errand<'_>,
     outgoing: Outgoing,
@@ -126,6 +129,7 @@ async fn try_endpoints(
 ) -> Result<Sent, Failure> {
     let Errand { worker, upstream, .. } = errand;
     let settings = &upstream.settings;
+    upstream.budget.pay(settings.retry.budget);
     let host = match settings.host {
         HostHeader::Endpoint => None,
         HostHeader::Client => HeaderValue::from_str(errand.host).ok(),
@@ -135,15 +139,13 @@ async fn try_endpoints(
         Request { errand, outgoing: &outgoing, host, repeatable, upload: Some(upload) };
     let now = || worker.clock().monotonic();
     let mut tried: SmallVec<[u64; 4]> = SmallVec::new();
-    let mut last = None;
-    while attempts.count <= settings.retries
-        && let Some(endpoint) = upstream.choose(&tried, now)
-    {
-        tried.push(endpoint.id);
-        // Another worker may have taken the last place in the meantime.
-        let Some(under_way) = endpoint.begin(settings.requests) else { continue };
+    let mut last: Option<Result<Sent, Stopped>> = None;
+    while let Some(under_way) = request.next(&mut tried, last.as_ref()) {
+        // The connection of an answer that is not passed on goes, and its endpoint has room.
+        drop(last.take());
+        let endpoint = Arc::clone(under_way.endpoint());
         attempts.count += 1;
-        attempts.endpoint = Some(Arc::clone(endpoint));
+        attempts.endpoint = Some(Arc::clone(&endpoint));
         let result = request.attempt(under_way, attempts).await;
         *outcome = match &result {
             Ok(sent) => Some(Outcome::Answered(sent.reply.status)),
@@ -153,16 +155,18 @@ async fn try_endpoints(
             Err(Stopped::Broken(_)) => Some(Outcome::Broken),
         };
         if let Some(outcome) = *outcome {
-            upstream.note(endpoint, outcome, worker.clock(), &worker.shared.telemetry);
+            upstream.note(&endpoint, outcome, worker.clock(), &worker.shared.telemetry);
         }
-        match result {
-            Ok(sent) => return Ok(sent),
-            Err(Stopped::Unconnected(failure)) => last = Some(failure),
-            Err(Stopped::Late) => return Err(late()),
-            Err(Stopped::Broken(error)) => return Err(broken(&request.errand, &error)),
+        let again = attempts.count <= settings.retry.attempts && request.may_repeat(&result);
+        if !again {
+            return result.map_err(|stopped| stopped.told(&request.errand));
         }
+        last = Some(result);
     }
-    Err(("upstream", Box::new(unreachable(last, upstream.is_full(now)))))
+    match last {
+        Some(result) => result.map_err(|stopped| stopped.told(&request.errand)),
+        None => Err(("upstream", Box::new(unavailable(upstream.is_full(now))))),
+    }
 }
 
 /// A request on its way.
@@ -185,6 +189,55 @@ enum Stopped {
 }
 
 impl Request<'_> {
+    /// The endpoint to ask next, with a place among its requests: one that is not in `tried`, or,
+    /// where a request is sent again that was sent, any. `None` where there is none, or the budget
+    /// is used up.
+    fn next(
+        &self,
+        tried: &mut SmallVec<[u64; 4]>,
+        last: Option<&Result<Sent, Stopped>>,
+    ) -> Option<UnderWay> {
+        let Errand { worker, upstream, .. } = self.errand;
+        let now = || worker.clock().monotonic();
+        let unseen = matches!(last, Some(Err(Stopped::Unconnected(_))));
+        if last.is_some() && !unseen && upstream.choose(tried, now).is_none() {
+            tried.clear();
+        }
+        let under_way = loop {
+            let endpoint = upstream.choose(tried, now)?;
+            tried.push(endpoint.id);
+            // Another worker may have taken the last place in the meantime.
+            if let Some(under_way) = endpoint.begin(upstream.settings.requests) {
+                break under_way;
+            }
+        };
+        let repeat = if unseen { Repeat::Unseen } else { Repeat::Seen };
+        (last.is_none() || self.pays(repeat)).then_some(under_way)
+    }
+
+    fn pays(&self, repeat: Repeat) -> bool {
+        let Errand { worker, upstream, .. } = self.errand;
+        let pays = upstream.budget.take(repeat);
+        worker.shared.telemetry.upstream_retry(&upstream.settings.name, pays);
+        pays
+    }
+
+    /// Whether an attempt that ended so may be followed by another.
+    fn may_repeat(&self, result: &Result<Sent, Stopped>) -> bool {
+        let retry = &self.errand.upstream.settings.retry;
+        match result {
+            Ok(Sent { reply, .. }) => {
+                self.repeatable
+                    && retry.statuses.contains(&reply.status)
+                    && !reply.headers.contains_key(RETRY_AFTER)
+            }
+            Err(Stopped::Unconnected(_)) => retry.connect,
+            Err(Stopped::Late) => retry.timeout && self.repeatable,
+            // An answer that nobody understands is an answer.
+            Err(Stopped::Broken(error)) => retry.reset && self.repeatable && error.code.is_none(),
+        }
+    }
+
     /// One endpoint: on a kept connection, and where that turns out to be dead, on a fresh one.
     async fn attempt(
         &mut self,
@@ -223,13 +276,29 @@ impl Request<'_> {
                 Err(failure) => *failure,
             };
             let Some(error) = error else { return Err(Stopped::Late) };
+            let written = unsent.is_none();
             self.upload = unsent.or_else(|| self.repeatable.then_some(Upload::Empty));
             if !was_kept || error.code.is_some() || self.upload.is_none() {
+                return Err(Stopped::Broken(error));
+            }
+            // It ended while it was idle, most likely: the request was not seen.
+            if written && !self.pays(Repeat::Unseen) {
                 return Err(Stopped::Broken(error));
             }
             // The others of its age are likely dead too.
             worker.pool.forget(endpoint.id);
             under_way = lease.under_way;
+        }
+    }
+}
+
+impl Stopped {
+    /// What the client is told.
+    fn told(self, errand: &Errand<'_>) -> Failure {
+        match self {
+            Self::Unconnected(failure) => ("upstream", Box::new(unreachable(failure))),
+            Self::Late => late(),
+            Self::Broken(error) => broken(errand, &error),
         }
     }
 }
@@ -263,17 +332,19 @@ fn broken(errand: &Errand<'_>, error: &WireError) -> Failure {
     ("upstream", Box::new(denial.log(error.reason.clone())))
 }
 
-fn unreachable(last: Option<ConnectFailure>, full: bool) -> Denial {
-    let Some(failure) = last else {
-        if full {
-            let public = "the upstream has too much to do";
-            return Denial::new(StatusCode::SERVICE_UNAVAILABLE, "upstream.saturated", public)
-                .retry_after(Duration::from_secs(1));
-        }
-        let public = "no endpoint of the upstream is available";
-        return Denial::new(StatusCode::SERVICE_UNAVAILABLE, "upstream.unavailable", public)
-            .retry_after(Duration::from_secs(5));
-    };
+/// No endpoint was asked.
+fn unavailable(full: bool) -> Denial {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    if full {
+        let public = "the upstream has too much to do";
+        return Denial::new(status, "upstream.saturated", public)
+            .retry_after(Duration::from_secs(1));
+    }
+    let public = "no endpoint of the upstream is available";
+    Denial::new(status, "upstream.unavailable", public).retry_after(Duration::from_secs(5))
+}
+
+fn unreachable(failure: ConnectFailure) -> Denial {
     let reason = failure.reason().to_owned();
     let public = "the upstream could not be reached";
     match failure {

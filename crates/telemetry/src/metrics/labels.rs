@@ -43,6 +43,12 @@ pub(crate) struct EndpointLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+pub(crate) struct RetryLabels {
+    pub(crate) upstream: Box<str>,
+    pub(crate) result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub(crate) struct NameLabels {
     pub(crate) name: Box<str>,
 }

@@ -23,7 +23,7 @@ pub(crate) use cells::{Cells, Written};
 use labels::{AttemptLabels, DecisionLabels, RequestLabels, RouteLabels};
 pub(crate) use labels::{
     EndpointLabels, ListenerLabels, LookUpLabels, NameLabels, RefusedLabels, ReloadLabels,
-    UpstreamLabels, VersionLabels,
+    RetryLabels, UpstreamLabels, VersionLabels,
 };
 use sharded::{Count, Histogram, Sharded};
 use table::Table;
@@ -45,6 +45,7 @@ pub(crate) struct Metrics {
     pub(crate) endpoint_ejected: Table<EndpointLabels>,
     pub(crate) ejections: Family<EndpointLabels, Counter>,
     pub(crate) circuit_open: Table<UpstreamLabels>,
+    pub(crate) retries: Family<RetryLabels, Counter>,
     pub(crate) name_addresses: Table<NameLabels>,
     pub(crate) name_look_ups: Family<LookUpLabels, Counter>,
     pub(crate) connections: Family<ListenerLabels, Gauge>,
@@ -73,6 +74,7 @@ impl Metrics {
             endpoint_ejected: Table::new(),
             ejections: Family::default(),
             circuit_open: Table::new(),
+            retries: Family::default(),
             name_addresses: Table::new(),
             name_look_ups: Family::default(),
             connections: Family::default(),
@@ -171,6 +173,7 @@ impl Metrics {
             "Whether an upstream gets no requests for their failures",
             &self.circuit_open,
         );
+        registry.add("upstream_retries", "Requests sent again, or not", &self.retries);
         registry.add(
             "upstream_name_addresses",
             "Addresses in use of an endpoint's name",
