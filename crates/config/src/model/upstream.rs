@@ -26,8 +26,8 @@ pub struct UpstreamConfig {
     /// How long is waited for what.
     #[serde(default)]
     pub timeouts: TimeoutsConfig,
-    /// When a request is sent again. By default once, to another endpoint, where no connection could
-    /// be made.
+    /// When a request is sent again. By default once, to another endpoint, where no connection
+    /// could be made.
     #[serde(default)]
     pub retry: RetryConfig,
     /// Requests under way to each endpoint at the same time, over all workers; beyond that, 503.

@@ -82,7 +82,8 @@ fn an_endpoint_that_refuses_stalls_or_breaks_off_is_taken_out_too() {
     ] {
         let well = Origin::start();
         let both = Document::before(&well).endpoint(&url);
-        let settings = "balance: round_robin, timeouts: { response: 300ms }, retry: { attempts: 0 }, \
+        let settings = "balance: round_robin, timeouts: { response: 300ms }, \
+                        retry: { attempts: 0 }, \
                         ejection: { after: 1, statuses: [], time: 1h, longest: 1h }";
         let gateway = start(both.upstream(settings));
         let mut client = gateway.client("main");

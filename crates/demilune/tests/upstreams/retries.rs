@@ -80,11 +80,7 @@ fn an_upstream_that_never_answers_is_never_asked_more_than_a_fifth_more() {
 #[test]
 fn what_the_document_says_is_repeated_and_the_client_sees_nothing_of_it() {
     let no = "HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n";
-    for (bad, settings) in [
-        (no, "retry: { statuses: [503] }"),
-        ("", "retry: { on: [reset] }"),
-        ("HTTP/1.1 200 OK", "retry: { on: [reset] }"),
-    ] {
+    for (bad, settings) in [(no, "retry: { statuses: [503] }"), ("", "retry: { on: [reset] }")] {
         let origin = every_second(bad);
         let gateway = start(Document::before(&origin).upstream(settings));
         pay(&gateway, &origin);

@@ -96,9 +96,9 @@ pub(crate) type Failure = (&'static str, Box<Denial>);
 /// Sends `outgoing` to an endpoint of the upstream and waits for the head of the answer.
 ///
 /// It is sent again where `retry` says so and the upstream's budget allows: by default only to
-/// another endpoint where no connection could be made. A kept connection that the upstream closed in
-/// the meantime is replaced by a fresh one where nothing of the request was written, or where the
-/// request has no body and is safe to repeat (RFC 9110 section 9.2.2).
+/// another endpoint where no connection could be made. A kept connection that the upstream closed
+/// in the meantime is replaced by a fresh one where nothing of the request was written, or where
+/// the request has no body and is safe to repeat (RFC 9110 section 9.2.2).
 pub(crate) async fn send(
     errand: Errand<'_>,
     outgoing: Outgoing,
