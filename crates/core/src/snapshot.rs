@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::head::Scheme;
 use crate::route::{Route, RouteIndex};
@@ -92,6 +92,8 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// At least one.
     pub endpoints: Vec<Endpoint>,
+    /// How much of the requests each of them gets against the others, in their order; at least 1.
+    pub weights: Vec<u16>,
     /// How TLS to the endpoints is verified; used where an endpoint is `https`.
     pub tls: UpstreamTls,
     /// How an endpoint is chosen.
@@ -146,13 +148,40 @@ pub struct UpstreamTls {
     pub place: String,
 }
 
-/// How an endpoint is chosen among the healthy ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How an endpoint is chosen among those that may get requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Balance {
-    /// The one with the fewest requests under way over all workers; ties in turn.
+    /// The one with the fewest requests under way for its weight, over all workers; ties in turn.
     LeastRequest,
-    /// Each in turn.
+    /// Each in turn, as often as its weight says.
     RoundRobin,
+    /// Of two, the one that is likely to answer sooner: by its latency, of which peaks count at
+    /// once and fade, and by the requests under way.
+    PeakEwma,
+    /// Always the same for the same key, while it may get requests.
+    ConsistentHash(ConsistentHash),
+}
+
+/// Requests of one key go to one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsistentHash {
+    /// What the key is.
+    pub on: HashOn,
+    /// By how much an endpoint may have more requests under way than its share, in percent.
+    pub overload: u8,
+}
+
+/// What the key of a request is. One without it goes where the fewest requests are under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashOn {
+    /// The value of this header, where it stands once.
+    Header(HeaderName),
+    /// The value of this cookie.
+    Cookie(String),
+    /// The caller that was proved.
+    Consumer,
+    /// The client's address.
+    Address,
 }
 
 /// An active health check: `GET` of a path.

@@ -58,6 +58,7 @@ fn upstream(origin: SocketAddr) -> Upstream {
             url: format!("http://{origin}").into(),
             authority: HeaderValue::from_str(&origin.to_string()).unwrap(),
         }],
+        weights: vec![1],
         tls: UpstreamTls::default(),
         balance: Balance::LeastRequest,
         connect_timeout: second,

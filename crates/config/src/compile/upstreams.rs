@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use demilune_core::head::Scheme;
 use demilune_core::path::Target;
-use demilune_core::snapshot::{Balance, Endpoint, Health, HostHeader, Upstream, UpstreamTls};
-use http::HeaderValue;
+use demilune_core::snapshot::{
+    Balance, ConsistentHash, Endpoint, HashOn, Health, HostHeader, Upstream, UpstreamTls,
+};
+use http::{HeaderName, HeaderValue};
 
 use super::Compiler;
 use crate::model::{
-    BalanceConfig, DnsConfig, EndpointUrl, HealthConfig, HostConfig, UpstreamConfig,
+    BalanceConfig, DnsConfig, EndpointConfig, EndpointUrl, HashOnConfig, HealthConfig, HostConfig,
+    UpstreamConfig,
 };
 
 /// The most endpoints of one upstream.
@@ -37,9 +41,14 @@ impl Compiler<'_> {
             self.error("config.invalid_value", &format!("{path}.endpoints"), reason);
         }
         for (i, endpoint) in config.endpoints.iter().enumerate() {
-            if config.endpoints.iter().take(i).any(|other| other == endpoint) {
+            if config.endpoints.iter().take(i).any(|other| other.url == endpoint.url) {
                 let path = format!("{path}.endpoints[{i}]");
                 self.error("config.duplicate", &path, "this endpoint is written twice");
+            }
+            if !(1..=100).contains(&endpoint.weight) {
+                let path = format!("{path}.endpoints[{i}].weight");
+                let reason = "expected 1 to 100; leave an endpoint out that is to get nothing";
+                self.error("config.invalid_value", &path, reason);
             }
         }
         if !(1..=100_000).contains(&config.requests) {
@@ -62,12 +71,10 @@ impl Compiler<'_> {
         }
         Upstream {
             name: name.into(),
-            endpoints: config.endpoints.iter().filter_map(endpoint).collect(),
+            endpoints: config.endpoints.iter().filter_map(|e| endpoint(&e.url)).collect(),
+            weights: config.endpoints.iter().map(|endpoint| endpoint.weight.max(1)).collect(),
             tls: self.upstream_tls(&path, config),
-            balance: match config.balance {
-                BalanceConfig::LeastRequest => Balance::LeastRequest,
-                BalanceConfig::RoundRobin => Balance::RoundRobin,
-            },
+            balance: self.balance(&format!("{path}.balance"), &config.balance),
             connect_timeout: timeouts.connect.0,
             response_timeout: timeouts.response.0,
             idle_timeout: timeouts.idle.0,
@@ -90,7 +97,7 @@ impl Compiler<'_> {
         let Some(tls) = &config.tls else {
             return UpstreamTls { place: path, ..UpstreamTls::default() };
         };
-        if config.endpoints.iter().all(|endpoint| endpoint.scheme == Scheme::Http) {
+        if config.endpoints.iter().all(|endpoint| endpoint.url.scheme == Scheme::Http) {
             let reason = "`tls` has no effect: no endpoint is `https`";
             self.error("config.no_effect", &path, reason);
         }
@@ -111,10 +118,41 @@ impl Compiler<'_> {
         UpstreamTls { authorities, server_name: tls.server_name.clone(), place: path }
     }
 
+    fn balance(&mut self, path: &str, config: &BalanceConfig) -> Balance {
+        let config = match config {
+            BalanceConfig::LeastRequest => return Balance::LeastRequest,
+            BalanceConfig::RoundRobin => return Balance::RoundRobin,
+            BalanceConfig::PeakEwma => return Balance::PeakEwma,
+            BalanceConfig::ConsistentHash(config) => config,
+        };
+        let path = format!("{path}.consistent_hash.on");
+        let on = match &config.on {
+            HashOnConfig::Consumer => HashOn::Consumer,
+            HashOnConfig::Address => HashOn::Address,
+            HashOnConfig::Header(name) => match HeaderName::from_str(name) {
+                Ok(name) => HashOn::Header(name),
+                Err(_) => {
+                    let path = format!("{path}.header");
+                    self.error("config.invalid_value", &path, "expected a header's name");
+                    HashOn::Address
+                }
+            },
+            HashOnConfig::Cookie(name) => {
+                // RFC 6265 section 4.1.1: a cookie's name is a token, as a header's is.
+                if HeaderName::from_str(name).is_err() {
+                    let path = format!("{path}.cookie");
+                    self.error("config.invalid_value", &path, "expected a cookie's name");
+                }
+                HashOn::Cookie(name.clone())
+            }
+        };
+        Balance::ConsistentHash(ConsistentHash { on, overload: config.overload.0 })
+    }
+
     fn look_up_every(&mut self, path: &str, config: &UpstreamConfig) -> Duration {
         let Some(dns) = &config.dns else { return DnsConfig::default().interval.0 };
-        let named = |endpoint: &EndpointUrl| {
-            endpoint.host.name().trim_matches(['[', ']']).parse::<IpAddr>().is_err()
+        let named = |endpoint: &EndpointConfig| {
+            endpoint.url.host.name().trim_matches(['[', ']']).parse::<IpAddr>().is_err()
         };
         if !config.endpoints.iter().any(named) {
             let reason = "`dns` has no effect: every endpoint is an address";

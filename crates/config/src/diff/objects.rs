@@ -8,7 +8,7 @@ use demilune_core::Scheme;
 use super::{Judgements, Pair};
 use crate::compile::locked;
 use crate::model::{
-    ClientLimitsConfig, ConsumerConfig, HostConfig, ListenerConfig, UpstreamConfig,
+    ClientLimitsConfig, ConsumerConfig, EndpointUrl, HostConfig, ListenerConfig, UpstreamConfig,
 };
 
 pub(super) fn judge(pair: Pair<'_>, judgements: &mut Judgements) {
@@ -103,10 +103,11 @@ fn limits(
 
 /// Whether an endpoint of `new` is talked to without TLS, where `old` had it.
 pub(super) fn in_the_clear(old: &UpstreamConfig, new: &UpstreamConfig) -> Option<String> {
-    let encrypted = old.endpoints.iter().any(|endpoint| endpoint.scheme == Scheme::Https);
-    let mut plain = new.endpoints.iter().filter(|endpoint| endpoint.scheme == Scheme::Http);
-    let endpoint = plain.find(|endpoint| encrypted && !old.endpoints.contains(endpoint))?;
-    Some(format!("`{endpoint}` is talked to in the clear"))
+    let encrypted = old.endpoints.iter().any(|endpoint| endpoint.url.scheme == Scheme::Https);
+    let mut plain = new.endpoints.iter().filter(|endpoint| endpoint.url.scheme == Scheme::Http);
+    let known = |url: &EndpointUrl| old.endpoints.iter().any(|endpoint| endpoint.url == *url);
+    let endpoint = plain.find(|endpoint| encrypted && !known(&endpoint.url))?;
+    Some(format!("`{}` is talked to in the clear", endpoint.url))
 }
 
 fn upstream(path: &str, old: &UpstreamConfig, new: &UpstreamConfig, judgements: &mut Judgements) {

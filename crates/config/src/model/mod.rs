@@ -1,17 +1,20 @@
 //! The document as it is written: one strict model for the file, the schema, the console and the
 //! control plane. What it means is decided by `compile`.
 
+mod endpoint;
 mod failing;
 mod listener;
 mod route;
 mod upstream;
 
+pub use endpoint::{
+    BalanceConfig, ConsistentHashConfig, EndpointConfig, EndpointUrl, HashOnConfig,
+};
 pub use failing::{CircuitBreakerConfig, EjectionConfig, RetryConfig, RetryOn};
 pub use listener::{CertificateConfig, ClientLimitsConfig, ListenerConfig, ListenerTlsConfig};
 pub use route::{Authenticate, MatchConfig, RouteConfig};
 pub use upstream::{
-    BalanceConfig, DnsConfig, EndpointUrl, HealthConfig, HostConfig, TimeoutsConfig,
-    UpstreamConfig, UpstreamTlsConfig,
+    DnsConfig, HealthConfig, HostConfig, TimeoutsConfig, UpstreamConfig, UpstreamTlsConfig,
 };
 
 use std::collections::BTreeMap;

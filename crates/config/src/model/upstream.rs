@@ -1,26 +1,26 @@
 //! Where requests go.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use demilune_core::Period;
-use demilune_core::head::{Host, Scheme};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::{CircuitBreakerConfig, EjectionConfig, RetryConfig};
+use super::{BalanceConfig, CircuitBreakerConfig, EjectionConfig, EndpointConfig, RetryConfig};
 
 /// A group of endpoints that serve the same.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamConfig {
-    /// Addresses: `http://10.0.0.11:8080` or `https://shop.internal:8443`. At least one.
-    pub endpoints: Vec<EndpointUrl>,
+    /// Addresses: `http://10.0.0.11:8080` or `https://shop.internal:8443`, or such with a weight:
+    /// `{ url: "http://10.0.0.11:8080", weight: 3 }`. At least one.
+    pub endpoints: Vec<EndpointConfig>,
     /// How the endpoints' certificates are verified. Verification cannot be turned off.
     #[serde(default)]
     pub tls: Option<UpstreamTlsConfig>,
-    /// How an endpoint is chosen: `least_request` (default) or `round_robin`.
+    /// How an endpoint is chosen: `least_request` (default), `round_robin`, `peak_ewma` or
+    /// `consistent_hash`.
     #[serde(default)]
     pub balance: BalanceConfig,
     /// How long is waited for what.
@@ -73,17 +73,6 @@ pub struct UpstreamTlsConfig {
     /// The name to ask for (SNI) and to verify, instead of the endpoint's host.
     #[serde(default)]
     pub server_name: Option<String>,
-}
-
-/// How an endpoint is chosen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum BalanceConfig {
-    /// The one with the fewest requests under way.
-    #[default]
-    LeastRequest,
-    /// Each in turn.
-    RoundRobin,
 }
 
 /// What the endpoints are told as `Host`.
@@ -171,68 +160,4 @@ fn unhealthy_after() -> u32 {
 
 fn healthy_after() -> u32 {
     2
-}
-
-/// `http://host[:port]` or `https://host[:port]`, nothing behind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndpointUrl {
-    /// Plain or TLS.
-    pub scheme: Scheme,
-    /// Host and port.
-    pub host: Host,
-}
-
-impl EndpointUrl {
-    /// The port: as written, or the scheme's.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.host.port().unwrap_or(self.scheme.default_port())
-    }
-}
-
-const EXPECTED: &str = "expected an endpoint such as `http://10.0.0.11:8080` or \
-                        `https://shop.internal:8443`, without a path";
-
-impl FromStr for EndpointUrl {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        let (scheme, rest) = text.split_once("://").ok_or(EXPECTED)?;
-        let scheme = match scheme {
-            "http" => Scheme::Http,
-            "https" => Scheme::Https,
-            _ => return Err(EXPECTED),
-        };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let host = Host::parse(rest).map_err(|_| EXPECTED)?;
-        Ok(Self { scheme, host })
-    }
-}
-
-impl std::fmt::Display for EndpointUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}://{}:{}", self.scheme.as_str(), self.host.name(), self.port())
-    }
-}
-
-impl<'de> Deserialize<'de> for EndpointUrl {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
-
-impl Serialize for EndpointUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl JsonSchema for EndpointUrl {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "EndpointUrl".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^https?://[^/?#@\\s]+/?$" })
-    }
 }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod balance;
+#[cfg(test)]
 mod circuit;
 #[cfg(test)]
 mod ejection;

@@ -134,7 +134,8 @@ mod tests {
         let index = |endpoint: &Arc<EndpointState>| {
             state.endpoints.iter().position(|other| other.id == endpoint.id).unwrap()
         };
-        let mut all: Vec<_> = (0..8).filter_map(|_| state.choose(&[], || now).map(index)).collect();
+        let mut all: Vec<_> =
+            (0..8).filter_map(|_| state.choose(&[], None, || now).map(index)).collect();
         all.sort_unstable();
         all.dedup();
         all

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use demilune_core::head::Scheme;
 use demilune_core::snapshot::Endpoint;
 
+use super::affinity::hash;
 use super::ejection::Conduct;
+use super::latency::Latency;
 use super::{Name, Names, Place};
 use crate::tls::ClientTls;
 
@@ -20,6 +22,9 @@ pub(crate) struct EndpointState {
     pub(crate) tls: Option<ClientTls>,
     pub(crate) place: Place,
     pub(super) conduct: Conduct,
+    pub(super) latency: Latency,
+    /// Tells it from others where a key is hashed; the same in every process.
+    pub(super) hash: u64,
     healthy: AtomicBool,
     under_way: AtomicUsize,
 }
@@ -40,6 +45,8 @@ impl EndpointState {
             tls: tls.filter(|_| endpoint.scheme == Scheme::Https).cloned(),
             place,
             conduct: Conduct::default(),
+            latency: Latency::default(),
+            hash: hash(endpoint.url.as_bytes()),
             healthy: AtomicBool::new(true),
             under_way: AtomicUsize::new(0),
         }

@@ -3,6 +3,7 @@
 //! What all workers know of an endpoint lives as long as the document says the same of it: a reload
 //! that changes something else of its upstream does not forget it.
 
+mod affinity;
 mod balance;
 mod budget;
 mod circuit;
@@ -10,12 +11,14 @@ mod connect;
 mod ejection;
 mod endpoint;
 mod health;
+mod latency;
 mod names;
 mod outcome;
 mod pool;
 mod send;
 mod watch;
 
+pub(crate) use affinity::affinity;
 use budget::Budget;
 use circuit::Circuit;
 use ejection::Ejecting;
@@ -41,6 +44,8 @@ pub(crate) struct UpstreamState {
     pub(crate) settings: Arc<Upstream>,
     pub(crate) endpoints: Vec<Arc<EndpointState>>,
     tls: Option<ClientTls>,
+    /// In which turn endpoints come, where their weights differ.
+    schedule: Vec<u16>,
     turn: AtomicUsize,
     ejecting: Ejecting,
     circuit: Option<Arc<Circuit>>,
@@ -102,6 +107,7 @@ impl UpstreamState {
             settings: Arc::clone(settings),
             endpoints,
             tls,
+            schedule: balance::schedule(&settings.weights),
             turn: AtomicUsize::new(0),
             ejecting: Ejecting::default(),
             circuit,
@@ -142,6 +148,7 @@ mod tests_support {
         Upstream {
             name: "u".into(),
             endpoints: (1..=count).map(endpoint).collect(),
+            weights: vec![1; usize::from(count)],
             tls: UpstreamTls::default(),
             balance,
             connect_timeout: Duration::from_secs(1),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use demilune_core::Clock;
+use demilune_core::snapshot::Balance;
 use demilune_telemetry::{Level, Telemetry};
 use http::StatusCode;
 
@@ -43,15 +44,23 @@ impl Outcome {
     }
 }
 
+/// The statuses by which an endpoint that answers soon does not count as quick.
+const FAILURES: [StatusCode; 3] =
+    [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+
 impl UpstreamState {
-    /// Takes note of the end of an attempt.
+    /// Takes note of the end of an attempt, and of the time to the head of its answer.
     pub(super) fn note(
         &self,
         endpoint: &EndpointState,
-        outcome: Outcome,
+        (outcome, head_after): (Outcome, Duration),
         clock: &dyn Clock,
         telemetry: &Telemetry,
     ) {
+        if self.settings.balance == Balance::PeakEwma {
+            let answered = !outcome.is_failure(&FAILURES);
+            endpoint.latency.measured(answered.then_some(head_after), clock.monotonic());
+        }
         let Some(settings) = &self.settings.ejection else { return };
         if !outcome.is_failure(&settings.statuses) {
             endpoint.conduct.succeeded();

@@ -85,6 +85,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) upstream: &'a UpstreamState,
     /// The client's authority, for upstreams that want it.
     pub(crate) host: &'a str,
+    /// By which requests that belong together go to the same endpoint.
+    pub(crate) key: Option<u64>,
     pub(crate) websocket: bool,
     /// Why the upload broke off, where it did: a refusal of the client's body.
     pub(crate) refusal: Refusal,
@@ -155,7 +157,8 @@ async fn try_endpoints(
             Err(Stopped::Broken(_)) => Some(Outcome::Broken),
         };
         if let Some(outcome) = *outcome {
-            upstream.note(&endpoint, outcome, worker.clock(), &worker.shared.telemetry);
+            let end = (outcome, attempts.head_after);
+            upstream.note(&endpoint, end, worker.clock(), &worker.shared.telemetry);
         }
         let again = attempts.count <= settings.retry.attempts && request.may_repeat(&result);
         if !again {
@@ -200,11 +203,11 @@ impl Request<'_> {
         let Errand { worker, upstream, .. } = self.errand;
         let now = || worker.clock().monotonic();
         let unseen = matches!(last, Some(Err(Stopped::Unconnected(_))));
-        if last.is_some() && !unseen && upstream.choose(tried, now).is_none() {
+        if last.is_some() && !unseen && upstream.choose(tried, self.errand.key, now).is_none() {
             tried.clear();
         }
         let under_way = loop {
-            let endpoint = upstream.choose(tried, now)?;
+            let endpoint = upstream.choose(tried, self.errand.key, now)?;
             tried.push(endpoint.id);
             // Another worker may have taken the last place in the meantime.
             if let Some(under_way) = endpoint.begin(upstream.settings.requests) {
