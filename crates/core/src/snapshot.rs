@@ -108,8 +108,10 @@ pub struct Upstream {
     pub retry: Retry,
     /// Requests under way to each endpoint at the same time, over all workers.
     pub requests: usize,
-    /// Idle connections kept for each endpoint by each worker.
-    pub idle_connections: usize,
+    /// Who waits where no endpoint takes one more; `None` for nobody.
+    pub pending: Option<Pending>,
+    /// Connections kept between requests.
+    pub keep_alive: KeepAlive,
     /// Active health checks; `None` for none.
     pub health: Option<Health>,
     /// What takes an endpoint out by how it answers requests; `None` for nothing.
@@ -234,6 +236,28 @@ pub struct CircuitBreaker {
     /// The statuses of answers that count as failures; no connection, no answer in time, and an
     /// exchange broken off always do.
     pub statuses: Vec<StatusCode>,
+}
+
+/// Requests that wait for a place at an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// So many at the same time, over all workers.
+    pub requests: usize,
+    /// For so long.
+    pub time: Duration,
+}
+
+/// Connections kept between requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// Idle ones kept for each endpoint by each worker.
+    pub connections: usize,
+    /// How long one is kept idle.
+    pub idle: Duration,
+    /// How old one gets; `None` for no limit.
+    pub age: Option<Duration>,
+    /// How many requests one serves; `None` for no limit.
+    pub requests: Option<u32>,
 }
 
 /// When a request is sent again.

@@ -13,7 +13,7 @@ use demilune_backends::SystemClock;
 use demilune_core::chain::Part;
 use demilune_core::route::{Matches, Route};
 use demilune_core::snapshot::{
-    Balance, ClientLimits, Endpoint, HostHeader, Listener, Retry, Upstream, UpstreamTls,
+    Balance, ClientLimits, Endpoint, HostHeader, KeepAlive, Listener, Retry, Upstream, UpstreamTls,
 };
 use demilune_core::{
     Body, Chain, Denial, Fault, Hooks, Inspector, OnFault, Outcome, Request, Requirement,
@@ -73,7 +73,13 @@ fn upstream(origin: SocketAddr) -> Upstream {
             budget: 20,
         },
         requests: 10,
-        idle_connections: 1,
+        pending: None,
+        keep_alive: KeepAlive {
+            connections: 1,
+            idle: Duration::from_secs(60),
+            age: None,
+            requests: None,
+        },
         health: None,
         ejection: None,
         circuit_breaker: None,

@@ -2,6 +2,7 @@
 //! indexed.
 
 mod beside;
+mod connections;
 mod consumers;
 mod failing;
 mod files;

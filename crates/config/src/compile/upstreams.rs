@@ -54,10 +54,6 @@ impl Compiler<'_> {
         if !(1..=100_000).contains(&config.requests) {
             self.error("config.invalid_value", &format!("{path}.requests"), "expected 1 to 100000");
         }
-        if config.idle_connections > 1024 {
-            let path = format!("{path}.idle_connections");
-            self.error("config.invalid_value", &path, "at most 1024");
-        }
         let timeouts = &config.timeouts;
         for (field, period) in [
             ("connect", timeouts.connect),
@@ -80,7 +76,8 @@ impl Compiler<'_> {
             idle_timeout: timeouts.idle.0,
             retry: self.retry(&path, config),
             requests: usize::try_from(config.requests).unwrap_or(1),
-            idle_connections: usize::try_from(config.idle_connections).unwrap_or(0),
+            pending: self.pending(&path, config),
+            keep_alive: self.keep_alive(&path, config),
             health: config.health.as_ref().map(|health| self.health(&path, health)),
             ejection: self.ejection(&path, config),
             circuit_breaker: self.circuit_breaker(&path, config),

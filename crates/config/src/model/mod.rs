@@ -14,7 +14,8 @@ pub use failing::{CircuitBreakerConfig, EjectionConfig, RetryConfig, RetryOn};
 pub use listener::{CertificateConfig, ClientLimitsConfig, ListenerConfig, ListenerTlsConfig};
 pub use route::{Authenticate, MatchConfig, RouteConfig};
 pub use upstream::{
-    DnsConfig, HealthConfig, HostConfig, TimeoutsConfig, UpstreamConfig, UpstreamTlsConfig,
+    DnsConfig, HealthConfig, HostConfig, KeepAliveConfig, PendingConfig, TimeoutsConfig,
+    UpstreamConfig, UpstreamTlsConfig,
 };
 
 use std::collections::BTreeMap;

@@ -30,13 +30,21 @@ pub struct UpstreamConfig {
     /// could be made.
     #[serde(default)]
     pub retry: RetryConfig,
-    /// Requests under way to each endpoint at the same time, over all workers; beyond that, 503.
+    /// Requests under way to each endpoint at the same time, over all workers; beyond that they
+    /// wait, as `pending` says, or get 503. One is under way from before its connection is opened.
     /// Default 1024, at most 100000.
     #[serde(default = "requests")]
     pub requests: u32,
+    /// Requests that wait where every endpoint has as many as `requests` under way. Without it none
+    /// does.
+    #[serde(default)]
+    pub pending: Option<PendingConfig>,
     /// Idle connections kept to each endpoint by each worker. Default 64, at most 1024.
     #[serde(default = "idle_connections")]
     pub idle_connections: u32,
+    /// How long connections are kept between requests.
+    #[serde(default)]
+    pub keep_alive: KeepAliveConfig,
     /// Active health checks. Without them every endpoint counts as healthy.
     #[serde(default)]
     pub health: Option<HealthConfig>,
@@ -61,6 +69,41 @@ fn requests() -> u32 {
 
 fn idle_connections() -> u32 {
     64
+}
+
+/// Requests that wait for a place at an endpoint.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PendingConfig {
+    /// So many at the same time, over all workers; further ones get 503. Default 100, at most
+    /// 100000.
+    pub requests: u32,
+    /// For so long at most; then 503. Default `1s`.
+    pub time: Period,
+}
+
+impl Default for PendingConfig {
+    fn default() -> Self {
+        Self { requests: 100, time: Period(Duration::from_secs(1)) }
+    }
+}
+
+/// How long connections are kept between requests.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeepAliveConfig {
+    /// Idle for so long at most. Default `60s`.
+    pub idle: Period,
+    /// For so long at most, from its beginning. Default no limit.
+    pub age: Option<Period>,
+    /// For so many requests at most. Default no limit.
+    pub requests: Option<u32>,
+}
+
+impl Default for KeepAliveConfig {
+    fn default() -> Self {
+        Self { idle: Period(Duration::from_secs(60)), age: None, requests: None }
+    }
 }
 
 /// How an endpoint's certificate is verified.

@@ -7,6 +7,8 @@ mod balance;
 #[cfg(test)]
 mod circuit;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod ejection;
 #[cfg(test)]
 mod endpoints;

@@ -54,7 +54,7 @@ pub(crate) async fn connect(
             Stream::Tls(Box::new(stream.into()))
         }
     };
-    Ok(PooledConnection { wire: UpstreamConnection::new(stream, timers), ip })
+    Ok(PooledConnection::new(UpstreamConnection::new(stream, timers), ip, timers.now()))
 }
 
 /// One address after the other, where the endpoint has several: each has its share of `limit`.

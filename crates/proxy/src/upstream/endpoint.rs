@@ -10,6 +10,7 @@ use demilune_core::snapshot::Endpoint;
 use super::affinity::hash;
 use super::ejection::Conduct;
 use super::latency::Latency;
+use super::room::Room;
 use super::{Name, Names, Place};
 use crate::tls::ClientTls;
 
@@ -27,10 +28,16 @@ pub(crate) struct EndpointState {
     pub(super) hash: u64,
     healthy: AtomicBool,
     under_way: AtomicUsize,
+    room: Arc<Room>,
 }
 
 impl EndpointState {
-    pub(super) fn new(endpoint: &Endpoint, tls: Option<&ClientTls>, names: &Names) -> Self {
+    pub(super) fn new(
+        endpoint: &Endpoint,
+        tls: Option<&ClientTls>,
+        names: &Names,
+        room: &Arc<Room>,
+    ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let place = match endpoint.host.parse::<IpAddr>() {
             Ok(address) => Place::Address(address),
@@ -49,6 +56,7 @@ impl EndpointState {
             hash: hash(endpoint.url.as_bytes()),
             healthy: AtomicBool::new(true),
             under_way: AtomicUsize::new(0),
+            room: Arc::clone(room),
         }
     }
 
@@ -62,7 +70,7 @@ impl EndpointState {
 
     /// How many requests to it are under way.
     pub(crate) fn requests(&self) -> usize {
-        self.under_way.load(Ordering::Relaxed)
+        self.under_way.load(Ordering::SeqCst)
     }
 
     /// Counts one request to this endpoint until the guard is dropped; `None` where there are
@@ -85,6 +93,7 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+        self.0.room.free();
     }
 }

@@ -15,6 +15,7 @@ mod latency;
 mod names;
 mod outcome;
 mod pool;
+mod room;
 mod send;
 mod watch;
 
@@ -25,6 +26,7 @@ use ejection::Ejecting;
 pub(crate) use endpoint::{EndpointState, UnderWay};
 pub(crate) use names::{Name, Place};
 pub(crate) use pool::{Lease, Pool};
+use room::Room;
 pub(crate) use send::{Attempts, Errand, Sent, Upload, send};
 pub use watch::watch_upstreams;
 
@@ -50,6 +52,7 @@ pub(crate) struct UpstreamState {
     ejecting: Ejecting,
     circuit: Option<Arc<Circuit>>,
     budget: Arc<Budget>,
+    room: Arc<Room>,
 }
 
 /// The names of all endpoints, each with the time between two look-ups.
@@ -86,6 +89,7 @@ impl UpstreamState {
             _ if secure => Some(ClientTls::new(&settings.tls)?),
             _ => None,
         };
+        let room = previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.room));
         let kept = previous.filter(|previous| {
             previous.settings.tls == settings.tls && previous.settings.health == settings.health
         });
@@ -93,7 +97,7 @@ impl UpstreamState {
             let same = |other: &&Arc<EndpointState>| other.endpoint == *endpoint;
             let kept = kept.and_then(|previous| previous.endpoints.iter().find(same));
             kept.map_or_else(
-                || Arc::new(EndpointState::new(endpoint, tls.as_ref(), names)),
+                || Arc::new(EndpointState::new(endpoint, tls.as_ref(), names, &room)),
                 Arc::clone,
             )
         };
@@ -111,6 +115,7 @@ impl UpstreamState {
             turn: AtomicUsize::new(0),
             ejecting: Ejecting::default(),
             circuit,
+            room,
             budget: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.budget)),
         }))
     }
@@ -118,7 +123,7 @@ impl UpstreamState {
 
 #[cfg(test)]
 mod tests_support {
-    use demilune_core::snapshot::{Balance, HostHeader, Retry, UpstreamTls};
+    use demilune_core::snapshot::{Balance, HostHeader, KeepAlive, Retry, UpstreamTls};
     use http::HeaderValue;
 
     use super::*;
@@ -163,7 +168,13 @@ mod tests_support {
                 budget: 20,
             },
             requests: 2,
-            idle_connections: 1,
+            pending: None,
+            keep_alive: KeepAlive {
+                connections: 1,
+                idle: Duration::from_secs(60),
+                age: None,
+                requests: None,
+            },
             health: None,
             ejection: None,
             circuit_breaker: None,

@@ -142,7 +142,14 @@ async fn try_endpoints(
     let now = || worker.clock().monotonic();
     let mut tried: SmallVec<[u64; 4]> = SmallVec::new();
     let mut last: Option<Result<Sent, Stopped>> = None;
-    while let Some(under_way) = request.next(&mut tried, last.as_ref()) {
+    let mut next = request.next(&mut tried, None);
+    if next.is_none()
+        && let Some(pending) = settings.pending.filter(|_| upstream.is_full(now))
+    {
+        next = upstream.room.wait(pending, || request.next(&mut SmallVec::new(), None)).await;
+        tried.extend(next.iter().map(|under_way| under_way.endpoint().id));
+    }
+    while let Some(under_way) = next {
         // The connection of an answer that is not passed on goes, and its endpoint has room.
         drop(last.take());
         let endpoint = Arc::clone(under_way.endpoint());
@@ -164,6 +171,7 @@ async fn try_endpoints(
         if !again {
             return result.map_err(|stopped| stopped.told(&request.errand));
         }
+        next = request.next(&mut tried, Some(&result));
         last = Some(result);
     }
     match last {
@@ -260,8 +268,8 @@ impl Request<'_> {
                     Err(failure) => return Err(Stopped::Unconnected(failure)),
                 },
             };
-            let (pool, limit) = (worker.pool.clone(), settings.idle_connections);
-            let mut lease = Lease { connection, pool, limit, under_way };
+            let (pool, keep) = (worker.pool.clone(), settings.keep_alive);
+            let mut lease = Lease { connection, pool, keep, under_way };
             let sending = Sending {
                 method: &self.outgoing.method,
                 target: self.outgoing.target.as_path_and_query(),
