@@ -85,6 +85,16 @@ pub struct CertificateFiles {
     pub place: String,
 }
 
+/// By their chains: one public key has one private key, and another one beside it is refused before
+/// it is used.
+impl PartialEq for CertificateFiles {
+    fn eq(&self, other: &Self) -> bool {
+        self.chain == other.chain && self.place == other.place
+    }
+}
+
+impl Eq for CertificateFiles {}
+
 /// Where requests go.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
@@ -146,6 +156,16 @@ pub struct UpstreamTls {
     pub authorities: Option<Bytes>,
     /// The name to verify and to send as SNI; `None` for the endpoint's host.
     pub server_name: Option<String>,
+    /// What the gateway proves itself with; `None` for nothing.
+    pub client_certificate: Option<CertificateFiles>,
+    /// Names of which the certificate must have one, in place of the one above: DNS names,
+    /// addresses, URIs. Empty for that one.
+    pub alternative_names: Vec<String>,
+    /// SHA-256 of the public keys (RFC 5280 section 4.1.2.7, in DER) of which the certificate must
+    /// have one; empty for any.
+    pub keys: Vec<[u8; 32]>,
+    /// Whether TLS 1.2 is not spoken.
+    pub tls13_only: bool,
     /// Where the document says so.
     pub place: String,
 }

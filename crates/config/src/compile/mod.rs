@@ -9,6 +9,7 @@ mod files;
 mod listeners;
 mod policies;
 mod routes;
+mod upstream_tls;
 mod upstreams;
 
 use std::hash::{DefaultHasher, Hash, Hasher};

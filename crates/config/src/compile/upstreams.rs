@@ -6,10 +6,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use demilune_core::head::Scheme;
 use demilune_core::path::Target;
 use demilune_core::snapshot::{
-    Balance, ConsistentHash, Endpoint, HashOn, Health, HostHeader, Upstream, UpstreamTls,
+    Balance, ConsistentHash, Endpoint, HashOn, Health, HostHeader, Upstream,
 };
 use http::{HeaderName, HeaderValue};
 
@@ -87,32 +86,6 @@ impl Compiler<'_> {
                 HostConfig::Client => HostHeader::Client,
             },
         }
-    }
-
-    fn upstream_tls(&mut self, path: &str, config: &UpstreamConfig) -> UpstreamTls {
-        let path = format!("{path}.tls");
-        let Some(tls) = &config.tls else {
-            return UpstreamTls { place: path, ..UpstreamTls::default() };
-        };
-        if config.endpoints.iter().all(|endpoint| endpoint.url.scheme == Scheme::Http) {
-            let reason = "`tls` has no effect: no endpoint is `https`";
-            self.error("config.no_effect", &path, reason);
-        }
-        if let Some(name) = &tls.server_name
-            && demilune_core::Host::parse(name).is_err()
-        {
-            let path = format!("{path}.server_name");
-            self.error("config.invalid_value", &path, "expected a host name");
-        }
-        let authorities = tls.authorities.as_ref().and_then(|file| {
-            self.files
-                .read(file)
-                .map_err(|reason| {
-                    self.error("config.unreadable", &format!("{path}.authorities"), reason);
-                })
-                .ok()
-        });
-        UpstreamTls { authorities, server_name: tls.server_name.clone(), place: path }
     }
 
     fn balance(&mut self, path: &str, config: &BalanceConfig) -> Balance {

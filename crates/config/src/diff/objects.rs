@@ -127,6 +127,18 @@ fn upstream(path: &str, old: &UpstreamConfig, new: &UpstreamConfig, judgements: 
     if server_name(old) != server_name(new) {
         judgements.at(place("server_name"), "endpoints prove another name");
     }
+    let tls = |config: &UpstreamConfig| config.tls.clone().unwrap_or_default();
+    let (was, is) = (tls(old), tls(new));
+    if was.subject_alternative_names != is.subject_alternative_names {
+        judgements.at(place("subject_alternative_names"), "endpoints prove another name");
+    }
+    let added = is.public_keys.iter().any(|key| !was.public_keys.contains(key));
+    if !was.public_keys.is_empty() && (is.public_keys.is_empty() || added) {
+        judgements.at(place("public_keys"), "endpoints with another key are trusted");
+    }
+    if is.minimum_version < was.minimum_version {
+        judgements.at(place("minimum_version"), "an older TLS is spoken");
+    }
     if (old.host, new.host) == (HostConfig::Endpoint, HostConfig::Client) {
         judgements.at(format!("{path}.host"), "clients choose the `Host` that it reads");
     }

@@ -15,7 +15,7 @@ pub use listener::{CertificateConfig, ClientLimitsConfig, ListenerConfig, Listen
 pub use route::{Authenticate, MatchConfig, RouteConfig};
 pub use upstream::{
     DnsConfig, HealthConfig, HostConfig, KeepAliveConfig, PendingConfig, TimeoutsConfig,
-    UpstreamConfig, UpstreamTlsConfig,
+    TlsVersion, UpstreamConfig, UpstreamTlsConfig,
 };
 
 use std::collections::BTreeMap;

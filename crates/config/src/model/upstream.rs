@@ -7,7 +7,10 @@ use demilune_core::Period;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BalanceConfig, CircuitBreakerConfig, EjectionConfig, EndpointConfig, RetryConfig};
+use super::{
+    BalanceConfig, CertificateConfig, CircuitBreakerConfig, EjectionConfig, EndpointConfig,
+    RetryConfig,
+};
 
 /// A group of endpoints that serve the same.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -107,7 +110,7 @@ impl Default for KeepAliveConfig {
 }
 
 /// How an endpoint's certificate is verified.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamTlsConfig {
     /// PEM file of the authorities trusted, instead of the system's. Relative to the document.
@@ -116,6 +119,34 @@ pub struct UpstreamTlsConfig {
     /// The name to ask for (SNI) and to verify, instead of the endpoint's host.
     #[serde(default)]
     pub server_name: Option<String>,
+    /// What the gateway proves itself with to the endpoints (mutual TLS).
+    #[serde(default)]
+    pub client_certificate: Option<CertificateConfig>,
+    /// Names of which the endpoints' certificates must have one, instead of `server_name` or the
+    /// endpoint's host: DNS names, addresses, or URIs such as `spiffe://example.com/shop`.
+    #[serde(default)]
+    pub subject_alternative_names: Vec<String>,
+    /// Public keys of which the endpoints' certificates must have one, beside all else: `sha256:`
+    /// and 64 hexadecimal digits, of the key's `SubjectPublicKeyInfo` in DER.
+    #[serde(default)]
+    pub public_keys: Vec<String>,
+    /// The lowest version spoken. Default `tls_1_2`.
+    #[serde(default)]
+    pub minimum_version: TlsVersion,
+}
+
+/// A version of TLS.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[default]
+    #[serde(rename = "tls_1_2")]
+    Tls12,
+    /// TLS 1.3.
+    #[serde(rename = "tls_1_3")]
+    Tls13,
 }
 
 /// What the endpoints are told as `Host`.

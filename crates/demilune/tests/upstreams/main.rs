@@ -20,6 +20,8 @@ mod kept;
 mod names;
 #[cfg(test)]
 mod retries;
+#[cfg(test)]
+mod tls;
 
 use demilune_testkit::{Document, Gateway, gateway};
 
