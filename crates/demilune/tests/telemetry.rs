@@ -258,8 +258,15 @@ fn the_metrics_are_those_that_are_documented() {
         )
         .replace("\"] }\nsecrets", &format!("\"], {health} }}\nsecrets"));
     assert!(text.contains(health), "{text}");
-    let gateway = builder.config(text).start();
-    gateway.client("main").get("/keyed/", &[("x-api-key", ALICE_KEY)]);
+    // One endpoint by name and one by address, where nobody listens: it is ejected and passed by.
+    let alone = "[\"http://127.0.0.1:1\"]";
+    assert!(text.contains(alone), "{text}");
+    let failing = "[\"http://127.0.0.1:1\", \"http://localhost:1\"], circuit_breaker: {}, \
+                   ejection: { after: 1, time: 1h, longest: 1h }";
+    let gateway = builder.config(text.replace(alone, failing)).start();
+    for path in ["/keyed/", "/dead/"] {
+        gateway.client("main").get(path, &[("x-api-key", ALICE_KEY)]);
+    }
     let (kept, _) = Client::connect_tls(gateway.address("secure"), "api.example", &authority);
     assert!(gateway.client("secure").ends(), "a connection too many was accepted");
     drop(kept);
