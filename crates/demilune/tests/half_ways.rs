@@ -1,7 +1,5 @@
 //! Requests and answers that end half-way, or where nobody would look for the end.
 
-#![expect(clippy::unwrap_used, reason = "what goes wrong in a test must stop it")]
-
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;

@@ -24,16 +24,23 @@ impl Nginx {
     /// every request with 200 and `hello`.
     #[must_use]
     pub fn start(folder: &Path, name: &str) -> Self {
-        (0..TRIES).find_map(|_| Self::try_start(folder, name)).expect("nginx starts")
+        (0..TRIES).find_map(|_| Self::try_start(folder, name, "")).expect("nginx starts")
     }
 
-    fn try_start(certificates: &Path, name: &str) -> Option<Self> {
+    /// As [`Nginx::start`] with more settings of the server, such as `ssl_verify_client on;`.
+    /// It answers `hello` and the subject of the client's certificate.
+    #[must_use]
+    pub fn start_with(folder: &Path, name: &str, settings: &str) -> Self {
+        (0..TRIES).find_map(|_| Self::try_start(folder, name, settings)).expect("nginx starts")
+    }
+
+    fn try_start(certificates: &Path, name: &str, more: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
         let settings = folder.path().join("nginx.conf");
-        fs::write(&settings, document(address, &certificates.join(name))).unwrap();
+        fs::write(&settings, document(address, &certificates.join(name), more)).unwrap();
         let mut child = peer("nginx")
             .arg("-p")
             .arg(folder.path())
@@ -58,7 +65,8 @@ impl Drop for Nginx {
     }
 }
 
-fn document(address: SocketAddr, certificate: &Path) -> String {
+fn document(address: SocketAddr, certificate: &Path, more: &str) -> String {
+    let subject = if more.is_empty() { "" } else { "$ssl_client_s_dn" };
     let certificate = certificate.display();
     format!(
         "daemon off;
@@ -78,7 +86,8 @@ http {{
         listen {address} ssl;
         ssl_certificate {certificate}.pem;
         ssl_certificate_key {certificate}.key;
-        location / {{ return 200 hello; }}
+        {more}
+        location / {{ return 200 hello{subject}; }}
     }}
 }}
 "

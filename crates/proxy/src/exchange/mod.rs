@@ -324,6 +324,12 @@ impl Job {
             worker: &worker,
             upstream,
             host: self.head.host.as_str(),
+            key: upstream::affinity(
+                &upstream.settings.balance,
+                &self.head.headers,
+                closing.exchange_mut().identity(),
+                self.connection.downstream.address(),
+            ),
             websocket,
             refusal: upload.refusal,
         };
