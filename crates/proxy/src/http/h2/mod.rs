@@ -284,7 +284,7 @@ where
         let stream = Stream {
             shared: Rc::clone(&self.shared),
             timers: self.terms.timers.clone(),
-            write_idle: self.terms.deadlines.write,
+            deadlines: self.terms.deadlines,
             respond,
             expectation,
             provoked: false.into(),
