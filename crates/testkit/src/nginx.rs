@@ -24,16 +24,28 @@ impl Nginx {
     /// every request with 200 and `hello`.
     #[must_use]
     pub fn start(folder: &Path, name: &str) -> Self {
-        (0..TRIES).find_map(|_| Self::try_start(folder, name)).expect("nginx starts")
+        Self::listening(folder, name, "ssl")
     }
 
-    fn try_start(certificates: &Path, name: &str) -> Option<Self> {
+    /// As [`Nginx::start`], with HTTP/2 for those who choose it; it answers `/protocol` with
+    /// the protocol that it was asked in.
+    #[must_use]
+    pub fn http2(folder: &Path, name: &str) -> Self {
+        Self::listening(folder, name, "ssl http2")
+    }
+
+    fn listening(folder: &Path, name: &str, options: &str) -> Self {
+        let start = |_| Self::try_start(folder, name, options);
+        (0..TRIES).find_map(start).expect("nginx starts")
+    }
+
+    fn try_start(certificates: &Path, name: &str, options: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
         let settings = folder.path().join("nginx.conf");
-        fs::write(&settings, document(address, &certificates.join(name))).unwrap();
+        fs::write(&settings, document(address, &certificates.join(name), options)).unwrap();
         let mut child = peer("nginx")
             .arg("-p")
             .arg(folder.path())
@@ -58,7 +70,7 @@ impl Drop for Nginx {
     }
 }
 
-fn document(address: SocketAddr, certificate: &Path) -> String {
+fn document(address: SocketAddr, certificate: &Path, options: &str) -> String {
     let certificate = certificate.display();
     format!(
         "daemon off;
@@ -75,10 +87,11 @@ http {{
     scgi_temp_path scgi;
     keepalive_requests 100000;
     server {{
-        listen {address} ssl;
+        listen {address} {options};
         ssl_certificate {certificate}.pem;
         ssl_certificate_key {certificate}.key;
         location / {{ return 200 hello; }}
+        location /protocol {{ return 200 $server_protocol; }}
     }}
 }}
 "
