@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use demilune_core::head::Scheme;
 use demilune_core::path::Target;
-use demilune_core::snapshot::{Balance, Endpoint, Health, HostHeader, Upstream, UpstreamTls};
+use demilune_core::snapshot::{
+    Balance, Endpoint, Health, HostHeader, Upstream, UpstreamHttp2, UpstreamTls,
+};
 use http::HeaderValue;
 
 use super::Compiler;
-use crate::model::{BalanceConfig, EndpointUrl, HealthConfig, HostConfig, UpstreamConfig};
+use crate::model::{
+    BalanceConfig, EndpointUrl, HealthConfig, HostConfig, UpstreamConfig, UpstreamHttp2Config,
+};
 
 /// The most endpoints of one upstream.
 const ENDPOINTS_LIMIT: usize = 1024;
@@ -67,6 +71,7 @@ impl Compiler<'_> {
                 BalanceConfig::LeastRequest => Balance::LeastRequest,
                 BalanceConfig::RoundRobin => Balance::RoundRobin,
             },
+            http2: self.upstream_http2(&path, config),
             connect_timeout: timeouts.connect.0,
             response_timeout: timeouts.response.0,
             idle_timeout: timeouts.idle.0,
@@ -79,6 +84,24 @@ impl Compiler<'_> {
                 HostConfig::Client => HostHeader::Client,
             },
         }
+    }
+
+    fn upstream_http2(&mut self, path: &str, config: &UpstreamConfig) -> Option<UpstreamHttp2> {
+        let (http2, scheme, reason) = match config.http2? {
+            UpstreamHttp2Config::Alpn => {
+                let reason = "`alpn` has no effect: no endpoint is `https`";
+                (UpstreamHttp2::Alpn, Scheme::Https, reason)
+            }
+            UpstreamHttp2Config::PriorKnowledge => {
+                let reason = "`prior_knowledge` has no effect: no endpoint is `http`; \
+                              `https` endpoints choose HTTP/2 by `alpn`";
+                (UpstreamHttp2::PriorKnowledge, Scheme::Http, reason)
+            }
+        };
+        if config.endpoints.iter().all(|endpoint| endpoint.scheme != scheme) {
+            self.error("config.no_effect", &format!("{path}.http2"), reason);
+        }
+        Some(http2)
     }
 
     fn upstream_tls(&mut self, path: &str, config: &UpstreamConfig) -> UpstreamTls {

@@ -13,7 +13,7 @@ pub use listener::{
 pub use route::{Authenticate, MatchConfig, RouteConfig};
 pub use upstream::{
     BalanceConfig, EndpointUrl, HealthConfig, HostConfig, TimeoutsConfig, UpstreamConfig,
-    UpstreamTlsConfig,
+    UpstreamHttp2Config, UpstreamTlsConfig,
 };
 
 use std::collections::BTreeMap;

@@ -31,7 +31,7 @@ use demilune_core::{
     Stage, pipeline, problem,
 };
 use futures_util::FutureExt;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use smallvec::SmallVec;
 
@@ -303,6 +303,13 @@ impl Job {
         upstream.map_or(self.connection.limits.body_idle, |u| u.settings.idle_timeout)
     }
 
+    /// Whether the client says that it reads trailers (RFC 9110 section 6.5.1); those of HTTP/1
+    /// end here.
+    fn reads_trailers(&self) -> bool {
+        self.head.version == Version::HTTP_2
+            && self.head.headers.get(TE).is_some_and(|te| te.as_bytes() == b"trailers")
+    }
+
     async fn send(
         &self,
         closing: &mut Closing,
@@ -322,6 +329,7 @@ impl Job {
             upstream,
             host: self.head.host.as_str(),
             websocket,
+            trailers: self.reads_trailers(),
             refusal: upload.refusal,
         };
         let mut attempts = upstream::Attempts::default();

@@ -12,6 +12,8 @@ use crate::generation::Problem;
 #[derive(Clone)]
 pub(crate) struct ClientTls {
     pub(crate) config: Arc<ClientConfig>,
+    /// As that, but HTTP/2 is offered too; where the upstream may speak it.
+    pub(crate) with_http2: Option<Arc<ClientConfig>>,
 }
 
 impl ClientTls {
@@ -19,7 +21,7 @@ impl ClientTls {
     ///
     /// # Errors
     /// Where there is none: an upstream that cannot be verified is not used.
-    pub(crate) fn new(settings: &UpstreamTls) -> Result<Self, Problem> {
+    pub(crate) fn new(settings: &UpstreamTls, http2: bool) -> Result<Self, Problem> {
         let problem = |code, reason| Problem { place: settings.place.clone(), code, reason };
         let mut roots = RootCertStore::empty();
         if let Some(pem) = &settings.authorities {
@@ -41,11 +43,13 @@ impl ClientTls {
             .with_safe_default_protocol_versions()
             .map_err(|error| problem("tls.settings", error.to_string()))?
             .with_root_certificates(roots);
-        Ok(Self { config: Arc::new(alpn(config.with_no_client_auth())) })
+        let config = config.with_no_client_auth();
+        let with_http2 = http2.then(|| Arc::new(alpn(config.clone(), &[b"h2", b"http/1.1"])));
+        Ok(Self { config: Arc::new(alpn(config, &[b"http/1.1"])), with_http2 })
     }
 }
 
-fn alpn(mut config: ClientConfig) -> ClientConfig {
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+fn alpn(mut config: ClientConfig, protocols: &[&[u8]]) -> ClientConfig {
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     config
 }

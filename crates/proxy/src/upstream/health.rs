@@ -47,9 +47,9 @@ pub async fn check_health(plane: Arc<Plane>) {
                 running.entry(id).or_insert_with(|| {
                     let (stop, stopped) = watch::channel(false);
                     let telemetry = Arc::clone(plane.telemetry());
-                    let timers = timers.clone();
+                    let grounds = (timers.clone(), tasks.clone());
                     tasks.spawn(async move {
-                        let checker = Checker { upstream, endpoint, health, telemetry, timers };
+                        let checker = Checker { upstream, endpoint, health, telemetry, grounds };
                         checker.run(stopped).await;
                     });
                     stop
@@ -66,7 +66,7 @@ struct Checker {
     endpoint: Arc<EndpointState>,
     health: Health,
     telemetry: Arc<Telemetry>,
-    timers: Timers,
+    grounds: (Timers, Tasks),
 }
 
 impl Checker {
@@ -123,8 +123,11 @@ impl Checker {
     /// One check, on a connection of its own: any 2xx is healthy.
     async fn check(&self) -> Result<(), String> {
         let settings = &self.upstream.settings;
-        let connected = connect(&self.endpoint, settings, &self.timers).await;
-        let mut connection = connected.map_err(|failure| failure.reason().to_owned())?;
+        let (timers, tasks) = &self.grounds;
+        let http2 = self.endpoint.http2;
+        let connected = connect(&self.endpoint, settings, (timers, tasks), http2).await;
+        let connected = connected.map_err(|failure| failure.reason().to_owned())?;
+        let mut connection = connected.begin().ok_or("no request is taken")?;
         let target = Target::parse(&self.health.path).map_err(|refusal| refusal.to_string())?;
         let agent = HeaderValue::from_static("demilune-health");
         let sending = Sending {
@@ -133,6 +136,7 @@ impl Checker {
             host: &self.endpoint.endpoint.authority,
             headers: &HeaderMap::from_iter([(USER_AGENT, agent)]),
             upgrade: None,
+            trailers: false,
             limit: self.health.timeout,
         };
         let reply = connection.send(sending, Upload::Empty).await;

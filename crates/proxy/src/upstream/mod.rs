@@ -2,7 +2,9 @@
 
 mod balance;
 mod connect;
+mod connection;
 mod health;
+mod open;
 mod pool;
 mod send;
 
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use demilune_core::head::Scheme;
-use demilune_core::snapshot::{Endpoint, Upstream};
+use demilune_core::snapshot::{Endpoint, Upstream, UpstreamHttp2};
 
 use crate::generation::Problem;
 use crate::tls::ClientTls;
@@ -32,6 +34,8 @@ pub(crate) struct EndpointState {
     pub(crate) id: u64,
     pub(crate) endpoint: Endpoint,
     pub(crate) tls: Option<ClientTls>,
+    /// Whether HTTP/2 may be spoken to it.
+    pub(crate) http2: bool,
     healthy: AtomicBool,
     under_way: AtomicUsize,
 }
@@ -40,7 +44,8 @@ impl UpstreamState {
     pub(crate) fn new(settings: Arc<Upstream>) -> Result<Self, Problem> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let secure = settings.endpoints.iter().any(|e| e.scheme == Scheme::Https);
-        let tls = if secure { Some(ClientTls::new(&settings.tls)?) } else { None };
+        let alpn = settings.http2 == Some(UpstreamHttp2::Alpn);
+        let tls = if secure { Some(ClientTls::new(&settings.tls, alpn)?) } else { None };
         let endpoints = settings
             .endpoints
             .iter()
@@ -49,6 +54,11 @@ impl UpstreamState {
                     id: NEXT.fetch_add(1, Ordering::Relaxed),
                     endpoint: endpoint.clone(),
                     tls: tls.clone().filter(|_| endpoint.scheme == Scheme::Https),
+                    http2: match settings.http2 {
+                        None => false,
+                        Some(UpstreamHttp2::Alpn) => endpoint.scheme == Scheme::Https,
+                        Some(UpstreamHttp2::PriorKnowledge) => endpoint.scheme == Scheme::Http,
+                    },
                     healthy: AtomicBool::new(true),
                     under_way: AtomicUsize::new(0),
                 })
@@ -117,6 +127,7 @@ mod tests_support {
             endpoints: (1..=count).map(endpoint).collect(),
             tls: UpstreamTls::default(),
             balance,
+            http2: None,
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),

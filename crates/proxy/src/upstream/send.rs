@@ -12,7 +12,8 @@ use http::{HeaderValue, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 
-use super::connect::{ConnectFailure, connect};
+use super::connect::ConnectFailure;
+use super::open::open;
 use super::{EndpointState, Lease, UpstreamState};
 use crate::exchange::{MeteredBody, Refusal};
 use crate::http::{Reply, SendFailure, Sending, WireError};
@@ -83,6 +84,8 @@ pub(crate) struct Errand<'a> {
     /// The client's authority, for upstreams that want it.
     pub(crate) host: &'a str,
     pub(crate) websocket: bool,
+    /// Whether the client reads trailers.
+    pub(crate) trailers: bool,
     /// Why the upload broke off, where it did: a refusal of the client's body.
     pub(crate) refusal: Refusal,
 }
@@ -116,18 +119,15 @@ pub(crate) async fn send(
         tried.push(endpoint.id);
         attempts.count += 1;
         attempts.endpoint = Some(Arc::clone(endpoint));
-        let mut kept = errand.worker.pool.take(endpoint.id);
+        let mut again = false;
         loop {
-            let was_kept = kept.is_some();
-            let connection = match kept.take() {
-                Some(connection) => connection,
-                None => match connect(endpoint, settings, &errand.worker.timers).await {
-                    Ok(connection) => Box::new(connection),
-                    Err(failure) => {
-                        last = Some(failure);
-                        break;
-                    }
-                },
+            let opened = open(errand.worker, endpoint, settings, errand.websocket).await;
+            let (connection, kept) = match opened {
+                Ok(opened) => opened,
+                Err(failure) => {
+                    last = Some(failure);
+                    break;
+                }
             };
             let mut lease = Lease {
                 connection,
@@ -143,6 +143,7 @@ pub(crate) async fn send(
                 host: host.as_ref().unwrap_or(&endpoint.endpoint.authority),
                 headers: &outgoing.headers,
                 upgrade: errand.websocket.then_some(&WEBSOCKET),
+                trailers: errand.trailers,
                 limit: settings.response_timeout,
             };
             let began = errand.worker.clock().monotonic();
@@ -154,9 +155,10 @@ pub(crate) async fn send(
                     let SendFailure { unsent, error } = *failure;
                     let Some(error) = error else { return Err(late()) };
                     upload = unsent.or_else(|| repeatable.then_some(Upload::Empty));
-                    if !was_kept || error.code.is_some() || upload.is_none() {
+                    if !kept || again || error.code.is_some() || upload.is_none() {
                         return Err(broken(&errand, &error));
                     }
+                    again = true;
                     // The others of its age are likely dead too.
                     errand.worker.pool.forget(endpoint.id);
                 }
@@ -206,6 +208,7 @@ fn unreachable(last: Option<ConnectFailure>, full: bool) -> Denial {
         ConnectFailure::Unreachable(_) => {
             Denial::new(StatusCode::BAD_GATEWAY, "upstream.unreachable", public)
         }
+        ConnectFailure::Http2(_) => Denial::new(StatusCode::BAD_GATEWAY, "upstream.http2", public),
         ConnectFailure::Tls(_) => Denial::new(StatusCode::BAD_GATEWAY, "upstream.tls", public),
     }
     .log(reason)
