@@ -1,5 +1,11 @@
 //! What clients are allowed: to be slow, but not without end, and to be many, but not too many.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what goes wrong in a test must stop it, in its functions too"
+)]
+
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;

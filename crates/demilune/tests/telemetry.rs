@@ -249,7 +249,7 @@ fn documented() -> BTreeSet<String> {
 
 #[test]
 fn the_metrics_are_those_that_are_documented() {
-    let origin = Origin::start();
+    let (origin, gate) = Origin::held();
     let authority = Authority::new();
     let builder = gateway(EXE);
     authority.issue(builder.folder(), "api", &["api.example"]);
@@ -263,7 +263,15 @@ fn the_metrics_are_those_that_are_documented() {
         )
         .replace("\"] }\nsecrets", &format!("\"], {health} }}\nsecrets"));
     assert!(text.contains(health), "{text}");
-    let gateway = builder.config(text).start();
+    // One for each of two workers: the third is refused.
+    let gateway = builder.config(text + "overload: { requests: 2 }\n").start();
+    let mut clients = [(); 3].map(|()| gateway.client("main"));
+    for client in &mut clients {
+        client.begin("GET", "/slow/held", &[]);
+    }
+    gateway.wait(|line| line["code"] == "gateway.overloaded");
+    drop(gate);
+    assert!(clients.iter_mut().all(|client| client.read(false).is_some()));
     gateway.client("main").get("/keyed/", &[("x-api-key", ALICE_KEY)]);
     let (kept, _) = Client::connect_tls(gateway.address("secure"), "api.example", &authority);
     assert!(gateway.client("secure").ends(), "a connection too many was accepted");

@@ -8,7 +8,7 @@ pub(crate) use admission::Admission;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -197,11 +197,8 @@ fn admit(
         curfew: curfews.register(),
         counted,
     };
-    worker.clients.spawn(async move {
-        let worker = Rc::clone(&arriving.counted.worker);
-        let _ = stream.set_nodelay(true);
-        arriving.converse(&worker, stream).await;
-    });
+    let _ = stream.set_nodelay(true);
+    worker.clients.spawn(arriving.converse(worker, stream));
 }
 
 /// Whether connections of `peer` begin with the header of the PROXY protocol.
@@ -230,17 +227,32 @@ struct Arriving {
 }
 
 impl Arriving {
-    /// One connection from its first byte to its last.
-    async fn converse(mut self, worker: &Rc<Worker>, stream: TcpStream) {
-        if !self.relayed && self.serving.tls.is_none() {
-            let name = Arc::clone(&self.serving.listener.name);
-            let downstream = Downstream::new(self.peer, name, None);
-            let stream = Stream::Plain(stream);
-            return self.speak(worker, downstream, Protocol::Http1, stream).await;
+    /// One connection from its first byte to its last. Boxed: what is needed only until the first
+    /// request is not carried on.
+    fn converse(mut self, worker: &Rc<Worker>, stream: TcpStream) -> Conversation {
+        let listener = &self.serving.listener;
+        if !self.relayed && self.serving.tls.is_none() && !listener.prior_knowledge {
+            let downstream = Downstream::new(self.peer, Arc::clone(&listener.name), None);
+            let begun = Begun { before: Bytes::new(), stream: Stream::Plain(stream) };
+            return self.speak(worker, downstream, Protocol::Http1, begun);
         }
-        if let Some((downstream, protocol, stream)) = self.enter(worker, stream).await {
-            self.speak(worker, downstream, protocol, stream).await;
-        }
+        let worker = Rc::clone(worker);
+        Box::pin(async move {
+            let entering = Box::pin(async move {
+                let (downstream, mut protocol, stream) = self.enter(&worker, stream).await?;
+                let mut begun = Begun { before: Bytes::new(), stream };
+                if self.serving.listener.prior_knowledge {
+                    let looking = protocol_of(&mut begun, self.curfew.curfew());
+                    // Who says nothing at all is not waited for longer than between two requests.
+                    let idle = self.serving.listener.limits.idle;
+                    protocol = tokio::time::timeout(idle, looking).await.ok()?.ok()?;
+                }
+                Some(self.speak(&worker, downstream, protocol, begun))
+            });
+            if let Some(conversation) = entering.await {
+                conversation.await;
+            }
+        })
     }
 
     /// All that comes before a request: one deadline is for both the PROXY protocol and TLS.
@@ -378,24 +390,17 @@ fn facts(stream: &TlsStream<TcpStream>) -> (TlsFacts, Protocol) {
 }
 
 impl Arriving {
-    async fn speak(
+    /// Requests and answers, to the connection's end.
+    fn speak(
         self,
         worker: &Rc<Worker>,
         downstream: Downstream,
-        mut protocol: Protocol,
-        stream: Stream,
-    ) {
+        protocol: Protocol,
+        begun: Begun,
+    ) -> Conversation {
         let Self { serving, entering, curfew, counted, .. } = self;
         drop(entering);
         let limits = serving.listener.limits;
-        let mut begun = Begun { before: Bytes::new(), stream };
-        if serving.listener.prior_knowledge {
-            let looking = protocol_of(&mut begun, curfew.curfew());
-            // Who says nothing at all is not waited for longer than between two requests.
-            let found = tokio::time::timeout(limits.idle, looking).await;
-            let Ok(Ok(found)) = found else { return };
-            protocol = found;
-        }
         let head = (protocol == Protocol::Http1).then_some(limits.head);
         let (idle, write, least_rate) = (limits.idle, limits.write_idle, limits.least_rate);
         let deadlines = Deadlines { idle, head, write, least_rate };
@@ -413,6 +418,10 @@ impl Arriving {
         };
         let (one, two) = (Rc::clone(worker), Rc::clone(&connection));
         let answer = move |wire| exchange(Rc::clone(&one), Rc::clone(&two), wire);
-        serve(begun, terms, answer, |refusal| unparsed(worker, &connection, refusal)).await;
+        let worker = Rc::clone(worker);
+        serve(begun, terms, answer, move |refusal| unparsed(&worker, &connection, refusal))
     }
 }
+
+/// A connection from here to its end.
+type Conversation = Pin<Box<dyn Future<Output = ()>>>;

@@ -76,8 +76,9 @@ fn pipelined_requests_that_come_in_any_pieces_are_answered_in_their_order() {
                     GET /hidden HTTP/1.1\r\nhost: a\r\n\r\n";
     for first in 1..requests.len() {
         let mut client = gateway.client("main");
-        client.send(&requests[..first]);
-        client.send(&requests[first..]);
+        let (start, rest) = requests.as_bytes().split_at(first);
+        client.send(start);
+        client.send(rest);
         for body in ["one", "two", ""] {
             let reply = client.read(false).unwrap();
             assert_eq!((reply.status, reply.text().as_str()), (200, body), "{first}");
@@ -99,26 +100,25 @@ fn a_client_that_ends_its_side_behind_its_request_gets_its_answer() {
         [head.as_bytes(), &seen.body, &vec![b'x'; 100_000]].concat()
     });
     let gateway = start(Document::before(&origin));
+    let chunks = "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     for (number, (request, body)) in [
-        ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", ""),
-        ("GET / HTTP/1.0\r\nhost: a\r\n\r\n", ""),
-        ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello", "hello"),
-        (
-            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-            "hello",
-        ),
+        ("GET / HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), ""),
+        ("GET / HTTP/1.0\r\nhost: a\r\n\r\n".to_owned(), ""),
+        ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello".to_owned(), "hello"),
+        (format!("POST / HTTP/1.1\r\nhost: a\r\n{chunks}"), "hello"),
     ]
     .into_iter()
     .enumerate()
     {
         let mut client = gateway.client("main");
-        client.send(request);
+        client.send(&request);
         client.finish();
         origin.wait_seen(number + 1);
         release.send(()).unwrap();
         let reply = client.read(false).unwrap();
         assert_eq!((reply.status, reply.whole), (200, true), "{request}");
-        assert!(reply.body.starts_with(body.as_bytes()) && reply.body.len() == 100_000 + body.len());
+        assert_eq!(reply.body.len(), 100_000 + body.len(), "{request}");
+        assert!(reply.body.starts_with(body.as_bytes()), "{request}");
         assert!(client.ends(), "{request}");
     }
     let lines = gateway.stop();

@@ -105,8 +105,8 @@ impl Case {
 }
 
 /// Sends each case on a connection of its own, whole and, where it is small, a byte at a time. Each
-/// must get its status in an answer of ours, one access line with its code, one event and one count,
-/// and reach no origin; the code must stand with its status in the documentation.
+/// must get its status in an answer of ours, one access line with its code, one event and one
+/// count, and reach no origin; the code must stand with its status in the documentation.
 pub(crate) fn check(cases: &[Case]) {
     let origin = Origin::start();
     let gateway = start(Document::before(&origin));

@@ -4,12 +4,30 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use demilune_testkit::{Document, Nobody, Origin};
+use demilune_testkit::{Document, Gateway, Nobody, Origin};
 use serde_json::{Value, json};
 
-use crate::{fails, start};
+use crate::start;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A request that gets no answer: its status, its code and how many endpoints were tried, in the
+/// access line; an event; and a body that says no more than `detail`.
+pub(crate) fn fails(gateway: &Gateway, path: &str, expected: &Value, detail: &str) {
+    let reply = gateway.client("main").get(path, &[]);
+    let line = gateway.access(path);
+    let told = json!([reply.status, line["code"], line["upstream"]["attempts"]]);
+    assert_eq!(told, *expected, "{path} {line}");
+    assert_eq!((&line["status"], &line["end"]), (&reply.status.into(), &"complete".into()));
+    assert_eq!(reply.json()["detail"], detail);
+    assert_eq!(reply.json()["request_id"], line["request_id"]);
+    gateway.wait(|event| {
+        event["kind"] == "event"
+            && event["request_id"] == line["request_id"]
+            && event["type"] == line["code"]
+            && event["stage"] == "upstream"
+    });
+}
 
 const UNREACHABLE: &str = "the upstream could not be reached";
 const BROKEN: &str = "the upstream broke the exchange off";

@@ -10,7 +10,8 @@ use std::time::Duration;
 use demilune_testkit::{Document, Origin};
 use serde_json::json;
 
-use crate::{fails, start};
+use crate::failures::fails;
+use crate::start;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const NOT_UNDERSTOOD: &str = "the upstream's answer was not understood";
@@ -282,10 +283,9 @@ fn a_head_that_is_only_just_small_enough_is_understood() {
 
 /// So many interim answers before the one that counts.
 fn interim(count: usize) -> Vec<u8> {
-    let hints = "HTTP/1.1 103 Early Hints\r\nlink: </canary>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
-    let hints = hints.repeat(count.div_ceil(2));
-    let skipped = if count % 2 == 1 { "HTTP/1.1 100 Continue\r\n\r\n".len() } else { 0 };
-    let hints = &hints[..hints.len() - skipped];
+    let early = "HTTP/1.1 103 Early Hints\r\nlink: </canary>\r\n\r\n";
+    let kinds = [early, "HTTP/1.1 100 Continue\r\n\r\n"];
+    let hints: String = kinds.into_iter().cycle().take(count).collect();
     format!("{hints}HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfinal").into_bytes()
 }
 

@@ -57,7 +57,7 @@ pub(crate) async fn upload(
             return Ok(Prepared { body, refusal });
         }
         (Intake::Unread(body), Some(limit)) => {
-            read(job, closing, body, limit, Stage::Inspect).await?
+            Box::pin(read(job, closing, body, limit, Stage::Inspect)).await?
         }
         (Intake::Whole(whole), _) => whole,
     };

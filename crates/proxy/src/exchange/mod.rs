@@ -18,6 +18,7 @@ pub(crate) use metered::{MeteredBody, Refusal};
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -70,8 +71,7 @@ pub(crate) async fn exchange(
 ) -> Answered {
     let id = worker.next_id();
     let telemetry = Arc::clone(&worker.shared.telemetry);
-    let answering = AssertUnwindSafe(answer(worker, connection, wire, id));
-    match answering.catch_unwind().await {
+    match AssertUnwindSafe(answer(worker, connection, wire, id)).catch_unwind().await {
         Ok(answered) => answered,
         Err(_) => {
             telemetry.exchange_panicked(id);
@@ -136,8 +136,16 @@ async fn answer(
         timer.set(limit);
         timer
     });
-    let admitted = job.admitted(&mut closing, wire.body, wire.upgrade);
-    match within(deadline.as_ref(), admitted).await {
+    let ended = {
+        let mut admitted = pin!(job.admitted(&mut closing, wire.body, wire.upgrade));
+        let ended = std::future::poll_fn(|cx| match (admitted.as_mut().poll(cx), &deadline) {
+            (Poll::Ready(ended), _) => Poll::Ready(Some(ended)),
+            (Poll::Pending, Some(deadline)) => deadline.poll(cx).map(|()| None),
+            (Poll::Pending, None) => Poll::Pending,
+        });
+        ended.await
+    };
+    match ended {
         Some(Ok(response)) => job.deliver(closing, response, deadline),
         Some(Err(ending)) => job.end(closing, ending),
         None => {
@@ -148,17 +156,6 @@ async fn answer(
             job.end(closing, ending)
         }
     }
-}
-
-/// What comes of `future`; `None` where the deadline passes first.
-async fn within<F: Future>(deadline: Option<&Timer>, future: F) -> Option<F::Output> {
-    let Some(deadline) = deadline else { return Some(future.await) };
-    let mut future = std::pin::pin!(future);
-    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => deadline.poll(cx).map(|()| None),
-    })
-    .await
 }
 
 /// A refusal before a route is known.
@@ -249,13 +246,14 @@ impl Job {
         }
         closing.exchange_mut().enter(chain, request, worker.clock()).await?;
         if let Some(served) = chain.served() {
-            return Err(endpoint::serve(self, closing, served, body).await?);
+            return Err(Box::pin(endpoint::serve(self, closing, served, body)).await?);
         }
         let body = match chain.authenticator_body() {
             None => Intake::Unread(body),
             Some(limit) => {
                 let stage = Stage::Authenticate;
-                Intake::Whole(body::read(self, closing, body, limit, stage).await?)
+                let reading = body::read(self, closing, body, limit, stage);
+                Intake::Whole(Box::pin(reading).await?)
             }
         };
         let exchange = closing.exchange_mut();
@@ -291,7 +289,8 @@ impl Job {
             (None, None) => Kind::Body(Download::streamed(lease, idle), length),
             (None, Some(need)) => {
                 let incoming = answer_body::Incoming { lease, idle, length };
-                let passed = answer_body::pass(self, closing, &mut head, incoming, need).await?;
+                let passing = answer_body::pass(self, closing, &mut head, incoming, need);
+                let passed = Box::pin(passing).await?;
                 Kind::Body(passed.0, passed.1)
             }
         };

@@ -1,5 +1,6 @@
 //! The server side of the wire: HTTP/1.1 and HTTP/2 from clients.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,12 +42,15 @@ pub(crate) struct Terms {
 
 /// Serves one connection to its end. `exchange` answers each request; `refused` gives the answer
 /// to what is no request, and writes it down.
-pub(crate) async fn serve<F, R, B>(
+///
+/// Boxed: a connection of HTTP/1 should not carry the room for one of HTTP/2.
+pub(crate) fn serve<'a, F, R, B>(
     begun: Begun,
     terms: Terms,
     exchange: F,
-    refused: impl Fn(Unparsed) -> WireResponse<B>,
-) where
+    refused: impl Fn(Unparsed) -> WireResponse<B> + 'a,
+) -> Pin<Box<dyn Future<Output = ()> + 'a>>
+where
     F: Fn(WireRequest) -> R + 'static,
     R: Future<Output = WireResponse<B>> + 'static,
     B: Body<Data = Bytes, Error = WireError> + Unpin + 'static,
@@ -56,11 +60,11 @@ pub(crate) async fn serve<F, R, B>(
             let Terms { timers, deadlines, head_size, curfew, .. } = terms;
             let limits = HeadLimits { line: head_size, size: head_size, fields: HEADERS_LIMIT };
             let serving = h1::Serving { timers, deadlines, limits, curfew: Some(curfew) };
-            h1::serve(begun, serving, exchange, refused).await;
+            Box::pin(h1::serve(begun, serving, exchange, refused))
         }
         // What h2 refuses it has answered.
-        Protocol::Http2 => {
+        Protocol::Http2 => Box::pin(async move {
             h2::serve(begun, terms, exchange, &|refusal| drop(refused(refusal))).await;
-        }
+        }),
     }
 }

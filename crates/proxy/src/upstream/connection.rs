@@ -45,7 +45,8 @@ impl PooledConnection {
     ) -> Result<Reply, Box<SendFailure<Upload>>> {
         match self {
             Self::Http1(connection) => connection.send(sending, body).await,
-            Self::Http2(stream) => stream.send(sending, body).await,
+            // Boxed: HTTP/1 is the usual case, and should not carry what only HTTP/2 needs.
+            Self::Http2(stream) => Box::pin(stream.send(sending, body)).await,
         }
     }
 

@@ -8,23 +8,34 @@ use super::connection::PooledConnection;
 use super::pool::Opening;
 use crate::worker::Worker;
 
+/// For whom a connection is wanted: the endpoint, and whether it is to become a WebSocket, which
+/// needs one to itself.
+type On<'a> = (&'a Worker, &'a EndpointState, bool);
+
+/// A connection that is there.
+pub(crate) fn find((worker, endpoint, websocket): On<'_>) -> Option<PooledConnection> {
+    let (pool, id) = (&worker.pool, endpoint.id);
+    if endpoint.http2
+        && !websocket
+        && let Some(stream) = pool.join(id)
+    {
+        return Some(PooledConnection::Http2(Box::new(stream)));
+    }
+    pool.take(id).map(PooledConnection::Http1)
+}
+
 /// A connection, and whether it was there before. Where HTTP/2 may be spoken, requests wait for a
 /// connection that another one is opening already: it will have room for them.
 pub(crate) async fn open(
-    worker: &Worker,
-    endpoint: &EndpointState,
+    on: On<'_>,
     settings: &Upstream,
-    websocket: bool,
 ) -> Result<(PooledConnection, bool), ConnectFailure> {
+    let (worker, endpoint, websocket) = on;
     let (pool, id) = (&worker.pool, endpoint.id);
-    // WebSockets need a connection to themselves.
     let http2 = endpoint.http2 && !websocket;
     loop {
-        if let Some(stream) = http2.then(|| pool.join(id)).flatten() {
-            return Ok((PooledConnection::Http2(Box::new(stream)), true));
-        }
-        if let Some(connection) = pool.take(id) {
-            return Ok((PooledConnection::Http1(connection), true));
+        if let Some(connection) = find(on) {
+            return Ok((connection, true));
         }
         let turn = if http2 { pool.opening(id) } else { Opening::Alone };
         let turn = match turn {

@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 
 use super::connect::ConnectFailure;
-use super::open::open;
+use super::open::{find, open};
 use super::{EndpointState, Lease, UpstreamState};
 use crate::exchange::{MeteredBody, Refusal};
 use crate::http::{Reply, SendFailure, Sending, WireError};
@@ -121,13 +121,17 @@ pub(crate) async fn send(
         attempts.endpoint = Some(Arc::clone(endpoint));
         let mut again = false;
         loop {
-            let opened = open(errand.worker, endpoint, settings, errand.websocket).await;
-            let (connection, kept) = match opened {
-                Ok(opened) => opened,
-                Err(failure) => {
-                    last = Some(failure);
-                    break;
-                }
+            let on = (errand.worker, &**endpoint, errand.websocket);
+            let (connection, kept) = match find(on) {
+                Some(connection) => (connection, true),
+                // Boxed: most requests find a connection, and should not carry a handshake's state.
+                None => match Box::pin(open(on, settings)).await {
+                    Ok(opened) => opened,
+                    Err(failure) => {
+                        last = Some(failure);
+                        break;
+                    }
+                },
             };
             let mut lease = Lease {
                 connection,

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -74,9 +74,12 @@ pub(crate) async fn serve<F, R, B>(
         let heard = std::future::poll_fn(|cx| {
             inbound.borrow_mut().poll_head(cx, &limits, (called(cx), !served))
         });
-        let head = match heard.await {
-            Heard::Request(head) => head,
+        // Boxed: while nothing is asked, a connection should not carry the room for it.
+        let after = match heard.await {
             Heard::End => break false,
+            Heard::Request(head) => {
+                Box::pin(answer_request(head, &inbound, &exchange, &timers, called)).await
+            }
             Heard::Refused(refusal) => {
                 let response = refused(refusal);
                 if refusal.status == 0 {
@@ -84,35 +87,63 @@ pub(crate) async fn serve<F, R, B>(
                 }
                 let (method, version) = (Method::GET, Version::HTTP_11);
                 let answer = Answer { response, method, version, persistent: false };
-                answer.transmit(&inbound, &timers).await;
+                Box::pin(answer.transmit(&inbound, &timers)).await;
                 break true;
             }
         };
         served = true;
-        let (method, version, persistent) = (head.method.clone(), head.version, head.persistent);
-        let (request, upgraded) = request(head, &inbound);
-        let Some(response) = answered(Box::pin(exchange(request)), &inbound).await else {
-            break false;
-        };
-        let switched = response.status == StatusCode::SWITCHING_PROTOCOLS;
-        let curfew = std::future::poll_fn(|cx| Poll::Ready(called(cx))).await;
-        let answer = Answer { response, method, version, persistent: persistent && !curfew };
-        match answer.transmit(&inbound, &timers).await {
+        match after {
             After::Next => {}
             After::Over => break true,
             After::Gone => return,
-        }
-        if switched {
-            let Ok(inbound) = Rc::try_unwrap(inbound) else { return };
-            if let Some(upgraded) = upgraded {
-                // Where nobody waits for it any more, the connection ends.
-                let _ = upgraded.send(inbound.into_inner().into_begun());
+            After::Switched(upgraded) => {
+                if let Ok(inbound) = Rc::try_unwrap(inbound) {
+                    // Where nobody waits for it any more, the connection ends.
+                    let _ = upgraded.send(inbound.into_inner().into_begun());
+                }
+                return;
             }
-            return;
         }
     };
     if let Ok(inbound) = Rc::try_unwrap(inbound) {
-        inbound.into_inner().close(linger).await;
+        Box::pin(inbound.into_inner().close(linger)).await;
+    }
+}
+
+/// One request, from its head to the last byte of its answer.
+async fn answer_request<F, R, B>(
+    head: RequestHead,
+    inbound: &Rc<RefCell<Inbound>>,
+    exchange: &F,
+    timers: &Timers,
+    called: impl Fn(&Context<'_>) -> bool,
+) -> After
+where
+    F: Fn(WireRequest) -> R,
+    R: Future<Output = WireResponse<B>>,
+    B: Body<Data = Bytes, Error = WireError> + Unpin,
+{
+    let (method, version, persistent) = (head.method.clone(), head.version, head.persistent);
+    let (request, upgraded) = request(head, inbound);
+    let response = {
+        let mut exchange = pin!(exchange(request));
+        let answered = std::future::poll_fn(|cx| {
+            if let Poll::Ready(response) = exchange.as_mut().poll(cx) {
+                return Poll::Ready(Some(response));
+            }
+            inbound.borrow_mut().poll_left(cx).map(|()| None)
+        });
+        answered.await
+    };
+    // The client left before: the exchange is dropped, and what it held with it.
+    let Some(response) = response else { return After::Gone };
+    let switched = response.status == StatusCode::SWITCHING_PROTOCOLS;
+    let curfew = std::future::poll_fn(|cx| Poll::Ready(called(cx))).await;
+    let answer = Answer { response, method, version, persistent: persistent && !curfew };
+    match (answer.transmit(inbound, timers).await, upgraded) {
+        (After::Next, Some(upgraded)) if switched => After::Switched(upgraded),
+        (After::Next, None) if switched => After::Gone,
+        (after, _) => after,
     }
 }
 
@@ -147,20 +178,6 @@ fn request(
     (request, upgraded)
 }
 
-/// The exchange's answer; `None` where the client left before.
-async fn answered<F: Future>(
-    mut exchange: Pin<Box<F>>,
-    inbound: &RefCell<Inbound>,
-) -> Option<F::Output> {
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(response) = exchange.as_mut().poll(cx) {
-            return Poll::Ready(Some(response));
-        }
-        inbound.borrow_mut().poll_left(cx).map(|()| None)
-    })
-    .await
-}
-
 /// What follows an answer.
 enum After {
     /// Another request may.
@@ -169,6 +186,8 @@ enum After {
     Over,
     /// Nothing, and nobody is there to close it for; or it breaks off.
     Gone,
+    /// Another protocol, for whoever waits here.
+    Switched(oneshot::Sender<Begun>),
 }
 
 /// An answer and what it depends on.
