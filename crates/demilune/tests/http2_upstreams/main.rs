@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod grpc;
+#[cfg(test)]
 mod sharing;
 #[cfg(test)]
 mod tls;
