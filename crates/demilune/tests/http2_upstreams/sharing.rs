@@ -1,7 +1,7 @@
 //! Connections that requests share: how many, for how long, and what ends them.
 
 use demilune_testkit::{
-    Document, Http2, Http2Origin, Http2Seen, Outcome, Step, eventually, hello, peer,
+    Document, Http2, Http2Origin, Http2Seen, Origin, Outcome, Step, eventually, hello, peer,
 };
 use serde_json::json;
 
@@ -129,6 +129,61 @@ fn what_an_endpoint_refuses_unprocessed_is_sent_again_once() {
 }
 
 #[test]
+fn what_came_behind_goaway_is_sent_on_another_connection() {
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let origin = Origin::conversing(move |talk| {
+        let first = first.swap(false, std::sync::atomic::Ordering::SeqCst);
+        let _ = talk.bytes(24);
+        talk.send(Http2::frame(4, 0, 0, &[]));
+        while let Some(head) = talk.bytes(9) {
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let _ = talk.bytes(usize::try_from(length).unwrap());
+            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+            let answer = Http2::fields(&[(":status", "204")]);
+            match head[3] {
+                // Stream 1 was the last one.
+                1 if first && stream > 1 => {
+                    talk.send(Http2::frame(7, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]));
+                }
+                1 => talk.send(Http2::frame(1, 5, stream, &answer)),
+                4 if head[4] == 0 => talk.send(Http2::frame(4, 1, 0, &[])),
+                _ => {}
+            }
+        }
+    });
+    let gateway = start(Document::before(&origin).upstream("http2: prior_knowledge"));
+    // One connection, and so one worker.
+    let mut client = gateway.client("main");
+    for (number, connections) in [(1, 1), (2, 2), (3, 2)] {
+        // It is not safe to repeat, but was not processed.
+        let reply = client.request("POST", &format!("/{number}"), &[], Some(b""));
+        assert_eq!((reply.status, origin.connections()), (204, connections), "{number}");
+    }
+}
+
+#[test]
+fn an_upload_that_its_client_gives_up_never_comes_to_an_end() {
+    let origin = Http2Origin::start();
+    let gateway = start(Document::before_http2(&origin));
+    let mut client = Http2::connect(gateway.address("main"), &[]);
+    // The gateway's windows are known, and it knows that they are.
+    client.settle();
+    let stream = client.open(&Http2::request("POST", "/up", &[]), false);
+    let piece = vec![b'x'; 16 << 10];
+    for _ in 0..6 {
+        client.data(stream, &piece, false);
+    }
+    // What was passed on makes room for more.
+    eventually("it is passed on", || {
+        client.settle();
+        (client.granted(stream) > 0).then_some(())
+    });
+    client.reset(stream, 8);
+    eventually("the origin is told", || (!origin.resets().is_empty()).then_some(()));
+    assert!(origin.seen().is_empty());
+}
+
+#[test]
 fn a_client_that_leaves_has_its_stream_reset_and_no_other() {
     let origin = Http2Origin::answering(held);
     let gateway = start(Document::before_http2(&origin));
@@ -160,15 +215,15 @@ fn a_client_that_reads_nothing_bounds_what_is_kept_and_holds_up_nobody() {
         client.begin("/flood");
     }
     origin.wait_seen(30);
-    let mut other = gateway.client("main");
-    for _ in 0..20 {
-        assert_eq!(other.get("/", &[]).text(), "hello");
-    }
     eventually("the origin is stopped", || {
         let before = origin.sent();
         std::thread::sleep(std::time::Duration::from_millis(100));
         (origin.sent() == before).then_some(())
     });
+    // Some of these are on the same worker, and share the connection.
+    for _ in 0..12 {
+        assert_eq!(gateway.client("main").get("/", &[]).text(), "hello");
+    }
     // A window, and what the gateway holds for the client, each.
     assert!(origin.sent() < 30 * (400 << 10), "{}", origin.sent());
 }
@@ -229,7 +284,7 @@ fn health_is_asked_over_http_2() {
 
 #[test]
 fn what_does_not_speak_http_2_gets_no_request() {
-    let origin = demilune_testkit::Origin::conversing(|talk| {
+    let origin = Origin::conversing(|talk| {
         let preface = talk.bytes(24).unwrap();
         assert!(preface.starts_with(b"PRI * HTTP/2.0"));
         talk.send("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
