@@ -11,6 +11,9 @@ use http::uri::PathAndQuery;
 
 /// The longest path accepted, in bytes, before and after normalisation.
 pub const PATH_LIMIT: usize = 8 * 1024;
+/// How often an encoding within an encoding is undone to see what it hides; no route admits more.
+/// Each level costs one pass over the segment.
+const DECODINGS_LIMIT: usize = 3;
 /// The most segments a path may have; bounds the work of route matching.
 pub const SEGMENTS_LIMIT: usize = 256;
 
@@ -301,8 +304,12 @@ fn decode_segment(segment: &str, needs: &mut PathExceptions) -> Result<String, P
     }
     needs.semicolon |= segment.contains(';');
     needs.not_utf8 |= std::str::from_utf8(&decoded).is_err();
+    // Some decoders take these for what they are too long for: dots and slashes among them.
+    if needs.not_utf8 && is_overlong(&decoded) {
+        return Err(PathRefusal::Utf8);
+    }
     // However often the upstream decodes it, and wherever it cuts it: no dot segment appears.
-    loop {
+    for _ in 0..=DECODINGS_LIMIT {
         if hides_dots(&decoded) {
             return Err(PathRefusal::HiddenDots);
         }
@@ -311,6 +318,16 @@ fn decode_segment(segment: &str, needs: &mut PathExceptions) -> Result<String, P
         needs.double_encoding = true;
         decoded = again;
     }
+    Err(PathRefusal::DoubleEncoding)
+}
+
+/// Whether some byte sequence is UTF-8 but for being longer than it needs to be (RFC 3629 section
+/// 10).
+fn is_overlong(bytes: &[u8]) -> bool {
+    bytes
+        .windows(2)
+        .any(|pair| matches!(pair, [0xc0 | 0xc1, _] | [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f]))
+        || matches!(bytes.last(), Some(0xc0 | 0xc1))
 }
 
 /// Whether a reader who takes encoded slashes for slashes, or cuts off what follows a semicolon,
@@ -451,6 +468,22 @@ mod tests {
             assert_eq!(Target::parse_with(kept, needs), Ok(target));
             assert!(Target::parse(raw).is_err());
         }
+    }
+
+    #[test]
+    fn overlong_forms_and_towers_of_encodings_are_refused_whatever_is_granted() {
+        let all = PathExceptions {
+            encoded_slash: true,
+            double_encoding: true,
+            semicolon: true,
+            not_utf8: true,
+        };
+        for path in ["/a/%c0%ae%c0%ae/b", "/a/..%c0%af..%c0%afetc", "/%e0%80%ae", "/%f0%80%80%ae"] {
+            assert_eq!(Target::parse_with(path, all), Err(PathRefusal::Utf8), "{path}");
+        }
+        let tower = format!("/%{}41", "25".repeat(4000));
+        assert_eq!(Target::parse_with(&tower, all), Err(PathRefusal::DoubleEncoding));
+        assert!(Target::parse_with("/%25252541", all).is_ok());
     }
 
     #[test]

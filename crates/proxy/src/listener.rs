@@ -33,6 +33,8 @@ use crate::http::{Begun, Deadlines, Protocol, Stream, Terms, protocol_of, serve}
 use crate::tls;
 use crate::worker::Worker;
 
+/// How much of an answer the kernel may hold for a client before it is asked to take it, in bytes.
+const UNSENT: u32 = 128 * 1024;
 /// Connections waiting to be accepted by one worker.
 const BACKLOG: i32 = 1024;
 
@@ -55,6 +57,9 @@ pub(crate) fn bind(
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
         socket.set_nonblocking(true)?;
+        // What a slow client does not take waits here, not in the kernel: its progress is seen, and
+        // it costs little. Connections accepted take it over.
+        socket.set_tcp_notsent_lowat(UNSENT)?;
         socket.bind(&actual.into())?;
         socket.listen(BACKLOG)?;
         let listener = StdListener::from(socket);

@@ -164,7 +164,8 @@ fn form_fits(method: &Method, target: &[u8], uri: &Uri) -> bool {
         _ => {
             let known = matches!(uri.scheme_str(), Some("http" | "https"));
             let path = uri.path_and_query().map(|path| path.as_str());
-            known && authority.is_some() && path.is_none_or(|path| path.starts_with('/'))
+            // An empty path before a query is the root (RFC 9110 section 4.2.3).
+            known && authority.is_some() && path.is_none_or(|path| path.starts_with(['/', '?']))
         }
     }
 }
@@ -238,6 +239,7 @@ mod tests {
             "GET http://a/ HTTP/1.1",
             "GET HTTPS://a:8443/b?c HTTP/1.1",
             "GET http://a HTTP/1.1",
+            "GET http://a?b=c HTTP/1.1",
             "GET http://[::1]:80/ HTTP/1.1",
             "OPTIONS * HTTP/1.1",
             "OPTIONS / HTTP/1.1",
@@ -258,7 +260,6 @@ mod tests {
             "http://",
             "http:///a",
             "http://u@a/",
-            "http://a?b",
             "ftp://a/",
             "mailto:a@b",
             "http:a",

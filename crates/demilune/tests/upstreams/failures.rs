@@ -107,7 +107,6 @@ fn an_answer_that_breaks_off_within_its_head_is_told_as_502_and_nothing_of_it_re
     let answers = [
         "",
         "H",
-        "SSH-2.0-canary\r\n",
         "HTTP/1.1 200 OK",
         "HTTP/1.1 200 OK\r\ncontent-length: 6\r\nx: canary",
         "HTTP/1.1 200 OK\r\ncontent-length: 6\r\nx: canary\r\n\r",

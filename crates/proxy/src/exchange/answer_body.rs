@@ -16,6 +16,7 @@ use super::closing::Closing;
 use super::decode::{DecodeFailure, Decoder, Pulled, RATIO_FREE};
 use super::download::Download;
 use super::filtered::Filtered;
+use super::metered::Refusal;
 use crate::http::STALLED;
 use crate::upstream::Lease;
 
@@ -25,6 +26,8 @@ pub(super) struct Incoming {
     pub(super) idle: Duration,
     /// As the upstream declared it.
     pub(super) length: Option<u64>,
+    /// Why the request's body, which may still be on its way, was refused.
+    pub(super) refusal: Refusal,
 }
 
 /// Passes an answer's body by the hooks, and gives what the client gets with its length, where
@@ -46,9 +49,9 @@ pub(super) async fn pass(
     let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status)
         || job.head.method == Method::HEAD;
     if bodiless {
-        let Incoming { lease, idle, length } = incoming;
+        let Incoming { lease, idle, length, refusal } = incoming;
         let as_it_was = describe_unseen(head, chain.rewrites_response_body());
-        return Ok((Download::streamed(lease, idle), length.filter(|_| as_it_was)));
+        return Ok((Download::streamed(lease, idle, refusal), length.filter(|_| as_it_was)));
     }
     let decoder = decoder.map_err(|failure| refuse(closing, undone(failure)))?;
     if decoder.is_coded() {
@@ -65,8 +68,8 @@ pub(super) async fn pass(
             let exchange = closing.exchange_mut();
             let chunks = exchange.begin_response_chunks(chain, request, head, worker.clock())?;
             if chunks.is_empty() && !decoder.is_coded() {
-                let Incoming { lease, idle, length } = incoming;
-                return Ok((Download::streamed(lease, idle), length));
+                let Incoming { lease, idle, length, refusal } = incoming;
+                return Ok((Download::streamed(lease, idle, refusal), length));
             }
             if chunks.may_rewrite() {
                 describe(&mut head.headers, Change::Rewritten);
@@ -94,7 +97,7 @@ async fn collect(
     mut decoder: Decoder,
     limit: u64,
 ) -> Result<Bytes, Box<Denial>> {
-    let Incoming { mut lease, idle, length } = incoming;
+    let Incoming { mut lease, idle, length, refusal: _ } = incoming;
     // A coded body may be longer than what comes of it, but not by much.
     let most = if decoder.is_coded() { limit.saturating_add(RATIO_FREE) } else { limit };
     if length.is_some_and(|length| length > most) {

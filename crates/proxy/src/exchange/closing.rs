@@ -247,7 +247,7 @@ pub(crate) fn unparsed(
     });
     let (head, body) = problem::render(&denial, id);
     let body = Download::whole(body, None);
-    WireResponse { status: head.status, headers: head.headers, length: None, body }
+    WireResponse { status: head.status, headers: head.headers, length: None, close: true, body }
 }
 
 fn version_name(version: Version) -> &'static str {

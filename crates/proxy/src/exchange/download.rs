@@ -5,11 +5,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use demilune_core::Stage;
 use demilune_core::record::End;
 use http_body::{Body, Frame, SizeHint};
 
 use super::closing::Closing;
 use super::filtered::Filtered;
+use super::metered::Refusal;
 use crate::http::WireError;
 use crate::timer::Timer;
 use crate::upstream::Lease;
@@ -36,6 +38,8 @@ enum Source {
 struct Streamed {
     lease: Lease,
     idle: Duration,
+    /// Why the request's body, which may still be on its way, was refused.
+    refusal: Refusal,
 }
 
 impl Download {
@@ -48,8 +52,9 @@ impl Download {
     }
 
     /// What comes from the upstream, cut off where nothing comes for `idle`.
-    pub(crate) fn streamed(lease: Lease, idle: Duration) -> Self {
-        let source = Source::Upstream(Streamed { lease, idle });
+    /// `refusal` says so where that is because the request's body, still on its way, was refused.
+    pub(crate) fn streamed(lease: Lease, idle: Duration, refusal: Refusal) -> Self {
+        let source = Source::Upstream(Streamed { lease, idle, refusal });
         Self { source, closing: None, deadline: None }
     }
 
@@ -99,6 +104,17 @@ impl Download {
         }
     }
 
+    /// Writes down that the request's body was refused, if that is why the answer is cut off.
+    fn tell_refusal(&mut self) -> bool {
+        let Source::Upstream(streamed) = &self.source else { return false };
+        let refused = streamed.refusal.borrow_mut().take();
+        if let (Some((by, denial)), Some(closing)) = (refused, &mut self.closing) {
+            closing.refuse(by, Stage::Inspect, *denial);
+            return true;
+        }
+        false
+    }
+
     fn note(&mut self, end: End) {
         if let Some(closing) = &mut self.closing {
             closing.ended(end);
@@ -124,7 +140,7 @@ impl Body for Download {
             Source::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Source::Broken(error) => Some(Err(error.clone())),
             Source::Filtered(filtered) => ready!(filtered.poll(cx)).map(|r| r.map(Frame::data)),
-            Source::Upstream(Streamed { lease, idle }) => {
+            Source::Upstream(Streamed { lease, idle, .. }) => {
                 match ready!(lease.connection.poll_data(cx, *idle)) {
                     Some(next) => Some(next.map(Frame::data)),
                     // HTTP/1 has no place for them that its clients look at: there they end.
@@ -137,7 +153,9 @@ impl Body for Download {
             // The codec drops what it has not written when a body fails. It writes when a body
             // pends: so the client gets the head, and sees that what it gets is cut short. The
             // connection to the upstream goes already.
-            this.replace(Source::Broken(error.clone()));
+            let error = error.clone();
+            let ours = this.tell_refusal();
+            this.replace(Source::Broken(WireError { ours: error.ours || ours, ..error }));
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -37,7 +37,7 @@ impl Filtered {
         chunks: ResponseChunks,
         closing: &Closing,
     ) -> Self {
-        let Incoming { lease, idle, length: _ } = incoming;
+        let Incoming { lease, idle, length: _, refusal: _ } = incoming;
         let (shared, id) = (Arc::clone(&closing.worker().shared), closing.id());
         Self {
             lease: Some(lease),

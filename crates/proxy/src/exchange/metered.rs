@@ -61,7 +61,7 @@ pub(crate) struct MeteredBody {
 impl MeteredBody {
     /// Keeps the refusal for whoever waits for the upstream's answer, and breaks the upload off.
     fn refuse(&self, by: &'static str, denial: Box<Denial>) -> WireError {
-        let error = WireError::new(denial.code);
+        let error = WireError::cut(denial.code);
         self.refusal.borrow_mut().get_or_insert((by, denial));
         error
     }

@@ -82,7 +82,8 @@ pub(crate) async fn exchange(
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             let denial = Denial::new(status, PANICKED, public);
             let (head, body) = problem::render(&denial, id);
-            finish_refusal(head, body, &denial, None, caller)
+            let answered = finish_refusal(head, body, &denial, None, caller);
+            WireResponse { close: true, ..answered }
         }
     }
 }
@@ -168,7 +169,9 @@ fn early(mut closing: Box<Closing>, by: &'static str, denial: &Denial, caller: C
     closing.exchange_mut().refuse(by, Stage::Edge, denial);
     let (head, body) = problem::render(denial, closing.id());
     closing.answered(head.status);
-    finish_refusal(head, body, denial, Some(closing), caller)
+    // Where a head has no certain meaning, neither has what follows it.
+    let close = by == "http";
+    WireResponse { close, ..finish_refusal(head, body, denial, Some(closing), caller) }
 }
 
 fn find_route(routes: &RouteIndex, head: &RequestHead) -> Option<Arc<Route>> {
@@ -195,6 +198,7 @@ fn asks_for_websocket(head: &RequestHead) -> bool {
     };
     head.version == Version::HTTP_11
         && head.method == http::Method::GET
+        && head.content_length == Some(0)
         && lists(&UPGRADE, "websocket")
         && lists(&CONNECTION, "upgrade")
 }
@@ -275,6 +279,7 @@ impl Job {
         let upload = body::upload(self, closing, body).await?;
         let outgoing = closing.exchange_mut().transform(chain, request, worker.clock())?;
         closing.admitted();
+        let refusal = Rc::clone(&upload.refusal);
         let sent = self.send(closing, outgoing, upload, websocket).await?;
         let switched = sent.reply.status == StatusCode::SWITCHING_PROTOCOLS;
         if switched != websocket && (switched || sent.reply.status.is_informational()) {
@@ -291,9 +296,9 @@ impl Job {
         let (lease, idle) = (sent.lease, self.idle_timeout());
         let kind = match (upgrade.filter(|_| switched), chain.response_body()) {
             (Some(client), _) => Kind::Tunnel(Tunnel { client, lease, idle }),
-            (None, None) => Kind::Body(Download::streamed(lease, idle), length),
+            (None, None) => Kind::Body(Download::streamed(lease, idle, refusal), length),
             (None, Some(need)) => {
-                let incoming = answer_body::Incoming { lease, idle, length };
+                let incoming = answer_body::Incoming { lease, idle, length, refusal };
                 let passing = answer_body::pass(self, closing, &mut head, incoming, need);
                 let passed = Box::pin(passing).await?;
                 Kind::Body(passed.0, passed.1)
@@ -436,7 +441,7 @@ fn finish_whole(
 }
 
 fn finish_head(head: ResponseHead, length: Option<u64>, body: Download) -> Answered {
-    WireResponse { status: head.status, headers: head.headers, length, body }
+    WireResponse { status: head.status, headers: head.headers, length, close: false, body }
 }
 
 /// The length an answer declares, where it declares one without doubt (RFC 9112 section 6.3).

@@ -43,6 +43,8 @@ pub(crate) struct WireResponse<B> {
     pub(crate) headers: HeaderMap,
     /// The body's length, where it is known; also where it is only told, as to HEAD.
     pub(crate) length: Option<u64>,
+    /// Whether the connection is to end with it, over HTTP/1.
+    pub(crate) close: bool,
     pub(crate) body: B,
 }
 

@@ -58,7 +58,9 @@ where
     match terms.protocol {
         Protocol::Http1 => {
             let Terms { timers, deadlines, head_size, curfew, .. } = terms;
-            let limits = HeadLimits { line: head_size, size: head_size, fields: HEADERS_LIMIT };
+            // A target has half of it at most: the fields need their room too.
+            let line = head_size / 2;
+            let limits = HeadLimits { line, size: head_size, fields: HEADERS_LIMIT };
             let serving = h1::Serving { timers, deadlines, limits, curfew: Some(curfew) };
             Box::pin(h1::serve(begun, serving, exchange, refused))
         }

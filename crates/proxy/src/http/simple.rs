@@ -25,6 +25,8 @@ const BODY_LIMIT: usize = 64 * 1024;
 const CONNECTIONS_LIMIT: usize = 1024;
 /// For a request's head, for idle connections, and while nothing of an answer is taken.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// For a request's body.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// Limits on a request's head.
 const HEAD: HeadLimits = HeadLimits { line: 8 * 1024, size: 32 * 1024, fields: 100 };
 
@@ -100,7 +102,12 @@ async fn respond(
     answer: &impl Fn(SimpleRequest) -> SimpleResponse,
     wire: WireRequest,
 ) -> WireResponse<Body> {
-    rendered(match Limited::new(wire.body, BODY_LIMIT).collect().await {
+    let body = Limited::new(wire.body, BODY_LIMIT).collect();
+    let Ok(body) = tokio::time::timeout(BODY_PATIENCE, body).await else {
+        let late = SimpleResponse::text(StatusCode::REQUEST_TIMEOUT, "the body did not come\n");
+        return WireResponse { close: true, ..rendered(late) };
+    };
+    rendered(match body {
         Ok(body) => answer(SimpleRequest {
             method: wire.method,
             path: wire.uri.path().to_owned(),
@@ -122,6 +129,7 @@ fn rendered(response: SimpleResponse) -> WireResponse<Body> {
         status: response.status,
         headers: HeaderMap::from_iter([(CONTENT_TYPE, content_type)]),
         length: None,
+        close: false,
         body: Body(Full::new(response.body)),
     }
 }

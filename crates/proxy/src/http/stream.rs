@@ -26,20 +26,22 @@ impl Stream {
             return false;
         }
         // What has arrived since the last look at the sockets is seen only by asking.
-        let Self::Plain(socket) = self else { return true };
         let mut byte = [std::mem::MaybeUninit::uninit()];
-        let peeked = socket2::SockRef::from(&*socket).peek(&mut byte);
+        let peeked = socket2::SockRef::from(self.socket()).peek(&mut byte);
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
     }
 
     /// Lets the other side see that the connection breaks off, and does not merely end.
     pub(crate) fn reset_when_dropped(&self) {
-        let socket = match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(tls) => tls.get_ref().0,
-        };
         // Where it fails, the connection is gone already.
-        let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
+        let _ = socket2::SockRef::from(self.socket()).set_linger(Some(std::time::Duration::ZERO));
     }
 }
 

@@ -4,7 +4,7 @@ use demilune_core::snapshot::Upstream;
 
 use super::EndpointState;
 use super::connect::{ConnectFailure, connect};
-use super::connection::PooledConnection;
+use super::connection::{Connected, PooledConnection};
 use super::pool::Opening;
 use crate::worker::Worker;
 
@@ -51,7 +51,7 @@ pub(crate) async fn open(
             }
         };
         let on = (&worker.timers, &worker.background);
-        let connected = match connect(endpoint, settings, on, http2).await {
+        let mut connected = match connect(endpoint, settings, on, http2).await {
             Ok(connected) => connected,
             Err(failure) => {
                 if let Some(turn) = turn {
@@ -62,6 +62,12 @@ pub(crate) async fn open(
         };
         if http2 {
             pool.learn(id, &connected);
+        }
+        if let Connected::Http1(connection) = &mut connected
+            && !connection.is_silent()
+        {
+            let reason = "it spoke before it was asked".to_owned();
+            return Err(ConnectFailure::Unreachable(reason));
         }
         let connection = connected.begin();
         if let Some(turn) = turn {

@@ -23,6 +23,8 @@ use crate::timer::{Timer, Timers};
 
 /// Limits on the head of an answer.
 const LIMITS: HeadLimits = HeadLimits { line: 8 * 1024, size: 64 * 1024, fields: 128 };
+/// How every answer begins: for the end of a line that does not nobody has to wait.
+const BEGINNING: &[u8] = b"HTTP/1.";
 /// The most interim answers (RFC 9110 section 15.2) before the one that counts.
 pub(crate) const INTERIM_LIMIT: u8 = 8;
 /// The code of an answer that fell silent.
@@ -185,6 +187,12 @@ where
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         loop {
+            if BEGINNING.iter().zip(&self.buffer).any(|(one, other)| one != other) {
+                let word =
+                    self.buffer.first().is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'\r');
+                let refusal = if word { Refusal::StatusLine } else { Refusal::NotHttp };
+                return Poll::Ready(Err(misanswer(refusal)));
+            }
             let found = self.finder.find(&self.buffer, &LIMITS).map_err(misanswer)?;
             if let Some(end) = found {
                 self.finder = HeadFinder::default();
@@ -204,7 +212,12 @@ where
                 }
                 self.reusable &= head.persistent && !switched;
                 let reply = Reply { status, headers: head.headers };
-                return Poll::Ready(self.expect(head.body, switched).map(|()| reply));
+                if switched {
+                    return Poll::Ready(Ok(reply));
+                }
+                let bodiless = method == Method::HEAD
+                    || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+                return Poll::Ready(self.expect(head.body, bodiless).map(|()| reply));
             }
             match read_head(&mut self.stream, &mut self.buffer, cx) {
                 Poll::Ready(Ok(read)) if read > 0 => {}
@@ -222,14 +235,13 @@ where
     }
 
     /// What is to follow the head.
-    fn expect(&mut self, body: BodyLength, switched: bool) -> Result<(), Option<WireError>> {
+    fn expect(&mut self, body: BodyLength, bodiless: bool) -> Result<(), Option<WireError>> {
         self.coming = match body {
-            _ if switched => return Ok(()),
             BodyLength::Known(length) => {
                 let there = u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
                 // Behind an answer that can have no body, such as to HEAD, stands what some servers
                 // send all the same. It means nothing, and costs the connection.
-                if there > length && length > 0 {
+                if there > length && !bodiless {
                     return Err(Some(unexpected("bytes follow its end")));
                 }
                 if length == 0 { Coming::Nothing } else { Coming::Known(length) }
@@ -295,7 +307,13 @@ where
             };
             match ready!(outbox.poll_write(stream, cx, progressed)) {
                 Ok(()) if upload.is_none() => return Poll::Ready(Ok(())),
-                Ok(()) if waits => return Poll::Pending,
+                Ok(()) if waits => {
+                    // Until more of the body comes, it is not the upstream that is waited for.
+                    if limit.is_some() {
+                        timer.clear();
+                    }
+                    return Poll::Pending;
+                }
                 Ok(()) => {}
                 Err(_) => {
                     if *written {

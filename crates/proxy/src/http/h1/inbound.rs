@@ -97,7 +97,8 @@ impl Inbound {
                     Err(refusal) => return Poll::Ready(Heard::Refused(refusal.into())),
                 }
             }
-            let idle = self.buffer.is_empty();
+            // Old clients end a body with a line break that is no part of it.
+            let idle = matches!(&*self.buffer, b"" | b"\r" | b"\r\n");
             if idle && (self.ended || (curfew && !fresh)) {
                 return Poll::Ready(Heard::End);
             }
@@ -239,6 +240,37 @@ impl Inbound {
         matches!(self.coming, Coming::Nothing)
     }
 
+    /// Whether what is left of the request's body can be read and thrown away; if so, that has a
+    /// deadline from here on.
+    pub(super) fn begins_to_pass_over(&mut self) -> bool {
+        // Who waits to be asked for it sends nothing.
+        if !self.awaits_continue {
+            self.timer.set(LINGER_TIME);
+        }
+        !self.awaits_continue
+    }
+
+    /// Reads and throws away, `read` bytes so far. False where that is too much, takes too long, or
+    /// is no body.
+    pub(super) fn poll_pass_over(&mut self, cx: &mut Context<'_>, read: &mut usize) -> Poll<bool> {
+        while *read < LINGER_BYTES {
+            match self.poll_body(cx) {
+                Poll::Ready(Some(Ok(data))) => *read += data.len(),
+                Poll::Ready(ended) => {
+                    self.timer.clear();
+                    return Poll::Ready(ended.is_none());
+                }
+                Poll::Pending => return self.timer.poll(cx).map(|()| false),
+            }
+        }
+        Poll::Ready(false)
+    }
+
+    /// Whether bytes have come that nobody has looked at yet.
+    pub(super) fn has_more(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
     /// Whether no byte of the request's body is still to come.
     pub(super) fn is_bodiless(&self) -> bool {
         matches!(self.coming, Coming::Nothing)
@@ -253,21 +285,25 @@ impl Inbound {
         }
     }
 
-    /// Ready when the client has left while its request is being answered. What it sends
+    /// Ready when the client has left while its request is being answered: where the connection
+    /// broke off, or its side ended and nothing of the answer came for a while. What it sends
     /// meanwhile is kept, up to a limit.
     pub(super) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Whoever reads the body learns of the client's leaving.
         while self.is_bodiless() && !self.ended && self.buffer.len() < AHEAD {
             match ready!(read_head(&mut self.stream, &mut self.buffer, cx)) {
-                Ok(0) => {
-                    self.ended = true;
-                    self.timer.set(HALF_CLOSED);
-                }
+                Ok(0) => self.ended = true,
                 Ok(_) => {}
                 Err(_) => return Poll::Ready(()),
             }
         }
-        if self.ended { self.timer.poll(cx) } else { Poll::Pending }
+        if !self.ended {
+            return Poll::Pending;
+        }
+        if !self.timer.is_set() {
+            self.timer.set(HALF_CLOSED);
+        }
+        self.timer.poll(cx)
     }
 
     /// Whether the client has ended its side.
@@ -289,9 +325,13 @@ impl Inbound {
             let slow = pace.moved(timer.now(), written, deadlines.least_rate);
             if slow { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
         };
+        let nothing = outbox.is_empty();
         match outbox.poll_write(stream, cx, progressed) {
             Poll::Ready(result) => {
-                timer.clear();
+                // Where there was nothing to write, the deadline is of something else.
+                if !nothing {
+                    timer.clear();
+                }
                 Poll::Ready(result)
             }
             Poll::Pending => {

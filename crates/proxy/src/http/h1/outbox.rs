@@ -14,6 +14,8 @@ use crate::http::stream::Stream;
 /// A piece of a body up to this size, in bytes, is copied behind its head: one slice is cheaper to
 /// write than two.
 const COPIED: usize = 4096;
+/// How much of small pieces is gathered before they are written, in bytes.
+const HEAD_LIMIT: usize = 16 * 1024;
 /// What ends a body of chunks (RFC 9112 section 7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
@@ -24,16 +26,23 @@ pub(super) struct Outbox {
     sent: usize,
     body: Bytes,
     tail: &'static [u8],
+    /// Whether TLS may still hold some of what was written.
+    held: bool,
 }
 
 impl Outbox {
+    /// Whether all has left.
     pub(super) fn is_empty(&self) -> bool {
+        self.is_written() && !self.held
+    }
+
+    fn is_written(&self) -> bool {
         self.sent == self.head.len() && self.body.is_empty() && self.tail.is_empty()
     }
 
     /// Whether another piece can be put in.
     pub(super) fn takes(&self) -> bool {
-        self.body.is_empty() && self.tail.is_empty()
+        self.body.is_empty() && self.tail.is_empty() && self.head.len() < HEAD_LIMIT
     }
 
     /// Puts a piece of a body in. Only while it [`takes`](Self::takes) one.
@@ -54,9 +63,13 @@ impl Outbox {
         }
     }
 
-    /// Puts the end of a chunked body in. Only while it [`takes`](Self::takes) something.
+    /// Puts the end of a chunked body in.
     pub(super) fn put_last_chunk(&mut self) {
-        self.head.extend_from_slice(LAST_CHUNK);
+        if self.body.is_empty() {
+            self.head.extend_from_slice(LAST_CHUNK);
+        } else {
+            self.tail = b"\r\n0\r\n\r\n";
+        }
     }
 
     /// Writes until all is written. `progressed` is told of each write how
@@ -67,7 +80,7 @@ impl Outbox {
         cx: &mut Context<'_>,
         mut progressed: impl FnMut(usize) -> io::Result<()>,
     ) -> Poll<io::Result<()>> {
-        while !self.is_empty() {
+        while !self.is_written() {
             let head = self.head.get(self.sent..).unwrap_or_default();
             let written = if self.body.is_empty() && self.tail.is_empty() {
                 ready!(Pin::new(&mut *stream).poll_write(cx, head))?
@@ -80,16 +93,18 @@ impl Outbox {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.advance(written);
+            self.held = matches!(stream, Stream::Tls(_));
             progressed(written)?;
         }
         if !self.head.is_empty() {
             // Nothing is held while a connection idles.
-            *self = Self::default();
+            *self = Self { held: self.held, ..Self::default() };
         }
-        match stream {
-            Stream::Plain(_) => Poll::Ready(Ok(())),
-            Stream::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
+        if self.held {
+            ready!(Pin::new(stream).poll_flush(cx))?;
+            self.held = false;
         }
+        Poll::Ready(Ok(()))
     }
 
     fn advance(&mut self, mut written: usize) {

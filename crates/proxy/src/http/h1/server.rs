@@ -221,20 +221,20 @@ where
         let written = std::future::poll_fn(|cx| sending.poll(cx, inbound)).await;
         let broken = sending.broken;
         drop(sending);
-        let mut inbound = inbound.borrow_mut();
         if broken && until_close {
-            inbound.reset_when_dropped();
+            inbound.borrow().reset_when_dropped();
         }
         match written {
-            Ok(()) if !broken && keeps && (switched || inbound.is_body_over()) => After::Next,
-            Ok(()) if !broken => After::Over,
-            _ => After::Gone,
+            Err(_) => After::Gone,
+            Ok(()) if broken => After::Gone,
+            Ok(()) if switched || (keeps && passes_over_body(inbound).await) => After::Next,
+            Ok(()) => After::Over,
         }
     }
 
     /// Puts the head into the connection's outbox.
     fn write_head(&self, inbound: &Rc<RefCell<Inbound>>, timers: &Timers) -> HeadWritten {
-        let WireResponse { status, headers, length, body } = &self.response;
+        let WireResponse { status, headers, length, close, body } = &self.response;
         let (status, version) = (*status, self.version);
         let switched = status == StatusCode::SWITCHING_PROTOCOLS;
         let bodiless = self.method == Method::HEAD
@@ -255,8 +255,9 @@ where
         let until_close = framing == Framing::UntilClose;
         let keeps = switched
             || (self.persistent
+                && !close
                 && !until_close
-                && !inbound.has_ended()
+                && (!inbound.has_ended() || inbound.has_more())
                 && (uploading || inbound.is_body_over()));
         let persistence = match (keeps, version) {
             (false, _) => Persistence::Close,
@@ -270,6 +271,19 @@ where
         });
         HeadWritten { bodiless, chunked: framing == Framing::Chunked, until_close, keeps }
     }
+}
+
+/// Reads what is left of a request's body, up to a limit, so that the next request is found behind
+/// it. Whether it came to its end.
+async fn passes_over_body(inbound: &RefCell<Inbound>) -> bool {
+    if inbound.borrow_mut().is_body_over() {
+        return true;
+    }
+    if !inbound.borrow_mut().begins_to_pass_over() {
+        return false;
+    }
+    let mut read = 0;
+    std::future::poll_fn(|cx| inbound.borrow_mut().poll_pass_over(cx, &mut read)).await
 }
 
 /// What an answer's head settles.
@@ -319,7 +333,8 @@ where
                 return Poll::Ready(Ok(()));
             }
             if waits {
-                return Poll::Pending;
+                let left = inbound.borrow_mut().poll_left(cx);
+                return left.map(|()| Err(io::ErrorKind::ConnectionAborted.into()));
             }
         }
     }

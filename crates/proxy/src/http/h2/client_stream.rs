@@ -209,7 +209,12 @@ where
     ) -> Poll<Result<(), WireError>> {
         let Some(upload) = &mut self.upload else { return Poll::Ready(Ok(())) };
         loop {
-            match ready!(upload.poll(cx)) {
+            let polled = upload.poll(cx);
+            if polled.is_pending() && limit.is_some() && upload.piece.is_empty() {
+                // Until more of the body comes, it is not the endpoint that is waited for.
+                self.timer.clear();
+            }
+            match ready!(polled) {
                 Ok(true) => {
                     if let Some(limit) = limit {
                         self.timer.set(limit);

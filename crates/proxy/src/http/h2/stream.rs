@@ -86,7 +86,7 @@ impl Stream {
         })
         .await?;
         drop(answering);
-        let WireResponse { status, headers, length, body } = response;
+        let WireResponse { status, headers, length, body, close: _ } = response;
         let ended = body.is_end_stream();
         let known = if ended { None } else { body.size_hint().exact() };
         let head = self.head(status, headers, length.or(known));
