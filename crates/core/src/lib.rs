@@ -51,5 +51,5 @@ pub use snapshot::Snapshot;
 pub use stage::Stage;
 pub use time::{Clock, Moment};
 pub use trail::{Step, Trail};
-pub use unit::{ByteSize, Period, Rate};
+pub use unit::{ByteSize, Percent, Period, Rate};
 pub use verdict::{Answer, Denial, Ending, Fault, Verdict};

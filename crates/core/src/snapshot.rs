@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::head::Scheme;
 use crate::network::Networks;
@@ -155,6 +155,16 @@ pub struct CertificateFiles {
     pub place: String,
 }
 
+/// By their chains: one public key has one private key, and another one beside it is refused before
+/// it is used.
+impl PartialEq for CertificateFiles {
+    fn eq(&self, other: &Self) -> bool {
+        self.chain == other.chain && self.place == other.place
+    }
+}
+
+impl Eq for CertificateFiles {}
+
 /// How clients prove who they are in the handshake.
 #[derive(Debug, Clone)]
 pub struct ClientCertificates {
@@ -176,6 +186,8 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// At least one.
     pub endpoints: Vec<Endpoint>,
+    /// How much of the requests each of them gets against the others, in their order; at least 1.
+    pub weights: Vec<u16>,
     /// How TLS to the endpoints is verified; used where an endpoint is `https`.
     pub tls: UpstreamTls,
     /// How an endpoint is chosen.
@@ -188,14 +200,22 @@ pub struct Upstream {
     pub response_timeout: Duration,
     /// Between two chunks of the answer's body, and for idle tunnels.
     pub idle_timeout: Duration,
-    /// How many further endpoints are tried where no connection could be made.
-    pub retries: u32,
+    /// When a request is sent again.
+    pub retry: Retry,
     /// Requests under way to each endpoint at the same time, over all workers.
     pub requests: usize,
-    /// Idle connections kept for each endpoint by each worker.
-    pub idle_connections: usize,
+    /// Who waits where no endpoint takes one more; `None` for nobody.
+    pub pending: Option<Pending>,
+    /// Connections kept between requests.
+    pub keep_alive: KeepAlive,
     /// Active health checks; `None` for none.
     pub health: Option<Health>,
+    /// What takes an endpoint out by how it answers requests; `None` for nothing.
+    pub ejection: Option<Ejection>,
+    /// What stops all requests for a while where too many fail; `None` for nothing.
+    pub circuit_breaker: Option<CircuitBreaker>,
+    /// Between two look-ups of the endpoints' names.
+    pub look_up_every: Duration,
     /// What the endpoint is told as `Host`.
     pub host: HostHeader,
 }
@@ -222,6 +242,16 @@ pub struct UpstreamTls {
     pub authorities: Option<Bytes>,
     /// The name to verify and to send as SNI; `None` for the endpoint's host.
     pub server_name: Option<String>,
+    /// What the gateway proves itself with; `None` for nothing.
+    pub client_certificate: Option<CertificateFiles>,
+    /// Names of which the certificate must have one, in place of the one above: DNS names,
+    /// addresses, URIs. Empty for that one.
+    pub alternative_names: Vec<String>,
+    /// SHA-256 of the public keys (RFC 5280 section 4.1.2.7, in DER) of which the certificate must
+    /// have one; empty for any.
+    pub keys: Vec<[u8; 32]>,
+    /// Whether TLS 1.2 is not spoken.
+    pub tls13_only: bool,
     /// Where the document says so.
     pub place: String,
 }
@@ -235,13 +265,40 @@ pub enum UpstreamHttp2 {
     PriorKnowledge,
 }
 
-/// How an endpoint is chosen among the healthy ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How an endpoint is chosen among those that may get requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Balance {
-    /// The one with the fewest requests under way over all workers; ties in turn.
+    /// The one with the fewest requests under way for its weight, over all workers; ties in turn.
     LeastRequest,
-    /// Each in turn.
+    /// Each in turn, as often as its weight says.
     RoundRobin,
+    /// Of two, the one that is likely to answer sooner: by its latency, of which peaks count at
+    /// once and fade, and by the requests under way.
+    PeakEwma,
+    /// Always the same for the same key, while it may get requests.
+    ConsistentHash(ConsistentHash),
+}
+
+/// Requests of one key go to one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsistentHash {
+    /// What the key is.
+    pub on: HashOn,
+    /// By how much an endpoint may have more requests under way than its share, in percent.
+    pub overload: u8,
+}
+
+/// What the key of a request is. One without it goes where the fewest requests are under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashOn {
+    /// The value of this header, where it stands once.
+    Header(HeaderName),
+    /// The value of this cookie.
+    Cookie(String),
+    /// The caller that was proved.
+    Consumer,
+    /// The client's address.
+    Address,
 }
 
 /// An active health check: `GET` of a path.
@@ -257,6 +314,83 @@ pub struct Health {
     pub unhealthy_after: u32,
     /// Successes in a row that take it in again.
     pub healthy_after: u32,
+}
+
+/// What takes an endpoint out by how it answers requests (passive health checks).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ejection {
+    /// Failures in a row that take it out.
+    pub after: u32,
+    /// The statuses of answers that count as failures; no connection, no answer in time, and an
+    /// exchange broken off always do.
+    pub statuses: Vec<StatusCode>,
+    /// For how long, the first time; it doubles each time that the endpoint fails again.
+    pub time: Duration,
+    /// For how long at most.
+    pub longest: Duration,
+    /// How many of the endpoints may be out at the same time, in percent. One always stays.
+    pub share: u8,
+}
+
+/// What stops all requests to an upstream for a while where too many of them fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CircuitBreaker {
+    /// The share of failures that opens it, in percent.
+    pub share: u8,
+    /// How many requests there must have been within the window.
+    pub requests: u32,
+    /// The time looked back on.
+    pub window: Duration,
+    /// For how long nothing is sent, the first time; it doubles each time that the requests fail
+    /// which are sent then.
+    pub open: Duration,
+    /// For how long at most.
+    pub longest: Duration,
+    /// How many requests are sent then, and must succeed.
+    pub probes: u32,
+    /// The statuses of answers that count as failures; no connection, no answer in time, and an
+    /// exchange broken off always do.
+    pub statuses: Vec<StatusCode>,
+}
+
+/// Requests that wait for a place at an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// So many at the same time, over all workers.
+    pub requests: usize,
+    /// For so long.
+    pub time: Duration,
+}
+
+/// Connections kept between requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// Idle ones kept for each endpoint by each worker.
+    pub connections: usize,
+    /// How long one is kept idle.
+    pub idle: Duration,
+    /// How old one gets; `None` for no limit.
+    pub age: Option<Duration>,
+    /// How many requests one serves; `None` for no limit.
+    pub requests: Option<u32>,
+}
+
+/// When a request is sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// How often one request is, at most.
+    pub attempts: u32,
+    /// Where no connection could be made; to another endpoint.
+    pub connect: bool,
+    /// Where the endpoint broke the exchange off before its answer. This and what follows only
+    /// without a body, and with an idempotent method (RFC 9110 section 9.2.2).
+    pub reset: bool,
+    /// Where no answer came in time.
+    pub timeout: bool,
+    /// After answers with these statuses.
+    pub statuses: Vec<StatusCode>,
+    /// How many times for a hundred requests to the upstream, over all workers.
+    pub budget: u8,
 }
 
 /// What the upstream is told as `Host`.

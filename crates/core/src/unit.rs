@@ -25,6 +25,10 @@ pub struct Rate {
     pub period: Duration,
 }
 
+/// A share of a whole: `20%`. At most `100%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Percent(pub u8);
+
 /// What is wrong with a quantity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}, found `{found}`")]
@@ -41,6 +45,7 @@ impl UnitInvalid {
 
 const PERIOD: &str = "a length of time such as `250ms`, `30s`, `5min`, `2h` or `7d`";
 const SIZE: &str = "a size such as `512B`, `16KiB`, `1MiB` or `2GiB`";
+const PERCENT: &str = "a share such as `20%`, `100%` at most";
 const RATE: &str = "a rate such as `10/s`, `600/min`, `5000/h` or `100000/d`";
 
 impl FromStr for Period {
@@ -97,6 +102,24 @@ impl fmt::Display for ByteSize {
             Some((unit, size)) => write!(f, "{}{unit}", self.0 / size),
             None => write!(f, "{}B", self.0),
         }
+    }
+}
+
+impl FromStr for Percent {
+    type Err = UnitInvalid;
+
+    fn from_str(text: &str) -> Result<Self, UnitInvalid> {
+        let invalid = || UnitInvalid::new(PERCENT, text);
+        match split_number(text).ok_or_else(invalid)? {
+            (number @ 0..=100, "%") => u8::try_from(number).map(Self).map_err(|_| invalid()),
+            _ => Err(invalid()),
+        }
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
     }
 }
 
@@ -184,6 +207,7 @@ macro_rules! textual {
 
 textual!(Period, "Period", PERIOD, "^(0|[1-9][0-9]*)(ms|s|m|min|h|d)$");
 textual!(ByteSize, "ByteSize", SIZE, "^(0|[1-9][0-9]*)(B|KiB|MiB|GiB)$");
+textual!(Percent, "Percent", PERCENT, "^(100|[1-9]?[0-9])%$");
 textual!(Rate, "Rate", RATE, "^[1-9][0-9]*/(s|m|min|h|d)$");
 
 #[cfg(test)]
@@ -198,6 +222,9 @@ mod tests {
         for text in ["512B", "16KiB", "1MiB", "2GiB", "0B"] {
             assert_eq!(text.parse::<ByteSize>().unwrap().to_string(), text);
         }
+        for text in ["0%", "20%", "100%"] {
+            assert_eq!(text.parse::<Percent>().unwrap().to_string(), text);
+        }
         for text in ["10/s", "600/min", "5000/h", "100000/d"] {
             assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
         }
@@ -211,6 +238,9 @@ mod tests {
         }
         for text in ["1", "1MB", "1mib", "-1B", "9999999GiB"] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
+        }
+        for text in ["20", "101%", "-1%", "2.5%", "%", "020%", "20 %"] {
+            assert!(text.parse::<Percent>().is_err(), "{text}");
         }
         for text in ["0/s", "1/", "1", "1/s/s", "9999999999/s", "1x/s", "1/week"] {
             assert!(text.parse::<Rate>().is_err(), "{text}");

@@ -15,7 +15,7 @@ use demilune_config::{Compiled, Document, Services, compile, load};
 use demilune_control::{Admin, Apply, Misplaced, Reloader, Watch, problems, warn};
 use demilune_core::{Clock, Snapshot};
 use demilune_proxy::{
-    Plane, PlaneSettings, Problem, SimpleResponse, check_health, serve_simple, watch_memory,
+    Plane, PlaneSettings, Problem, SimpleResponse, serve_simple, watch_memory, watch_upstreams,
 };
 use demilune_telemetry::{Level, Telemetry};
 use tokio::net::TcpListener;
@@ -135,7 +135,7 @@ impl Gateway {
         let admin = Admin::new(Arc::clone(&self.telemetry), reloader.status());
         operator.borrow_mut().serve(admin.clone());
         let mut checks = JoinSet::new();
-        checks.spawn_local(check_health(Arc::clone(&self.plane)));
+        checks.spawn_local(watch_upstreams(Arc::clone(&self.plane)));
         checks.spawn_local(watch_memory(Arc::clone(&self.plane)));
         for (name, address) in self.plane.addresses() {
             self.log_listener("listener.opened", &name, &address.to_string());

@@ -1,7 +1,5 @@
 //! Requests and answers that end half-way, or where nobody would look for the end.
 
-#![expect(clippy::unwrap_used, reason = "what goes wrong in a test must stop it")]
-
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -158,4 +156,26 @@ fn an_answer_after_which_no_request_can_follow_says_so() {
     client.send("worldGET /next HTTP/1.1\r\nhost: a\r\n\r\n");
     let closes = reply.header("connection") == Some("close");
     assert!(closes || client.read(false).is_some(), "it is ended, and nothing had said so");
+}
+
+#[test]
+fn a_body_that_follows_an_answer_to_head_a_moment_later_is_nobodys() {
+    let origin = Origin::conversing(|talk| {
+        while let Some(seen) = talk.request() {
+            if seen.line.starts_with("HEAD") {
+                talk.send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n");
+                std::thread::sleep(Duration::from_millis(2));
+                talk.send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison");
+            } else {
+                talk.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+            }
+        }
+    });
+    let gateway = start(Document::before(&origin));
+    for _ in 0..20 {
+        let mut client = gateway.client("main");
+        client.send("HEAD /a HTTP/1.1\r\nhost: a\r\n\r\nGET /b HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(client.read(true).unwrap().status, 200);
+        assert_eq!(client.read(false).unwrap().text(), "hello");
+    }
 }

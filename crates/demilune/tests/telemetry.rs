@@ -263,8 +263,14 @@ fn the_metrics_are_those_that_are_documented() {
         )
         .replace("\"] }\nsecrets", &format!("\"], {health} }}\nsecrets"));
     assert!(text.contains(health), "{text}");
+    // One endpoint by name and one by address, where nobody listens: it is ejected and passed by.
+    let alone = "[\"http://127.0.0.1:1\"]";
+    assert!(text.contains(alone), "{text}");
+    let failing = "[\"http://127.0.0.1:1\", \"http://localhost:1\"], circuit_breaker: {}, \
+                   ejection: { after: 1, time: 1h, longest: 1h }";
+    let text = text.replace(alone, failing) + "overload: { requests: 2 }\n";
     // One for each of two workers: the third is refused.
-    let gateway = builder.config(text + "overload: { requests: 2 }\n").start();
+    let gateway = builder.config(text).start();
     let mut clients = [(); 3].map(|()| gateway.client("main"));
     for client in &mut clients {
         client.begin("GET", "/slow/held", &[]);
@@ -272,7 +278,9 @@ fn the_metrics_are_those_that_are_documented() {
     gateway.wait(|line| line["code"] == "gateway.overloaded");
     drop(gate);
     assert!(clients.iter_mut().all(|client| client.read(false).is_some()));
-    gateway.client("main").get("/keyed/", &[("x-api-key", ALICE_KEY)]);
+    for path in ["/keyed/", "/dead/"] {
+        gateway.client("main").get(path, &[("x-api-key", ALICE_KEY)]);
+    }
     let (kept, _) = Client::connect_tls(gateway.address("secure"), "api.example", &authority);
     assert!(gateway.client("secure").ends(), "a connection too many was accepted");
     drop(kept);

@@ -10,7 +10,7 @@ use demilune_core::{Moment, Snapshot};
 use hashbrown::HashMap;
 
 use crate::tls::{ServerTls, Validity};
-use crate::upstream::UpstreamState;
+use crate::upstream::{Names, UpstreamState};
 
 /// What the data plane cannot use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(crate) struct Generation {
     validity: Vec<(Arc<str>, Validity)>,
     /// What works, but somebody should look at.
     pub(crate) warnings: Vec<Problem>,
+    /// Those of their endpoints.
+    pub(crate) names: Names,
 }
 
 /// A worker's own hold on the generation in force: copied without touching the count that all
@@ -83,8 +85,8 @@ impl Generation {
         self.validity.iter().map(|(name, it)| (&**name, &*it.place, it.not_after))
     }
 
-    /// Makes `snapshot` ready, of which certificates should be good at `now`; upstreams that did
-    /// not change keep their state of `previous`.
+    /// Makes `snapshot` ready, of which certificates should be good at `now`; upstreams keep
+    /// the state of `previous` where the document did not change it.
     pub(crate) fn prepare(
         snapshot: Arc<Snapshot>,
         previous: Option<&Self>,
@@ -114,15 +116,11 @@ impl Generation {
             let serving = Serving { listener: Arc::clone(listener), tls };
             listeners.insert(Arc::clone(&listener.name), serving);
         }
-        let mut upstreams = HashMap::new();
+        let (mut upstreams, mut names) = (HashMap::new(), Names::new());
         for (name, settings) in &snapshot.upstreams {
-            let kept = previous
-                .and_then(|generation| generation.upstreams.get(name))
-                .filter(|state| *state.settings == **settings);
-            let state = match kept {
-                Some(state) => Ok(Arc::clone(state)),
-                None => UpstreamState::new(Arc::clone(settings)).map(Arc::new),
-            };
+            let kept = previous.and_then(|generation| generation.upstreams.get(name));
+            let known = previous.map(|generation| &generation.names);
+            let state = UpstreamState::prepare(settings, kept, &mut names, known);
             match state {
                 Ok(state) => {
                     upstreams.insert(Arc::clone(name), state);
@@ -131,7 +129,7 @@ impl Generation {
             }
         }
         if problems.is_empty() {
-            Ok(Self { snapshot, listeners, upstreams, validity, warnings })
+            Ok(Self { snapshot, listeners, upstreams, names, validity, warnings })
         } else {
             Err(problems)
         }

@@ -24,7 +24,7 @@ pub use generation::Problem;
 pub use http::{SimpleRequest, SimpleResponse, serve_simple};
 pub use plane::{Applied, Plane, PlaneSettings};
 pub use pressure::watch_memory;
-pub use upstream::check_health;
+pub use upstream::watch_upstreams;
 
 use demilune_core::{Moment, Snapshot};
 

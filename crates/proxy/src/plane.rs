@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use demilune_core::{Clock, Snapshot};
 use demilune_telemetry::{Level, Telemetry};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::generation::{Generation, Problem};
 use crate::listener::bind;
@@ -35,6 +35,8 @@ pub struct Plane {
     threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
     /// What is listened on, by the listener's name and configured address.
     bound: Mutex<HashMap<(Arc<str>, SocketAddr), SocketAddr>>,
+    /// Told when another generation is in force.
+    applied: Notify,
 }
 
 /// What putting a snapshot in force changed on the outside.
@@ -85,7 +87,13 @@ impl Plane {
         // Nobody connects before all workers have dropped their end.
         drop(warm);
         let _: Result<(), _> = warming.recv();
-        let plane = Self { shared, workers, threads: Mutex::new(threads), bound: Mutex::default() };
+        let plane = Self {
+            shared,
+            workers,
+            threads: Mutex::new(threads),
+            bound: Mutex::default(),
+            applied: Notify::new(),
+        };
         plane.tell_of_certificates();
         let snapshot = Arc::clone(&plane.shared.generation.load().snapshot);
         plane.open(&snapshot)?.commit(&plane);
@@ -104,6 +112,7 @@ impl Plane {
         self.shared.generation.store(Arc::new(generation));
         let applied = opening.commit(self);
         self.tell_of_certificates();
+        self.applied.notify_one();
         for worker in &self.workers {
             let _ = worker.send(Command::Refresh);
         }
@@ -144,6 +153,10 @@ impl Plane {
 
     pub(crate) fn pressure(&self) -> &Pressure {
         &self.shared.pressure
+    }
+
+    pub(crate) fn applied(&self) -> &Notify {
+        &self.applied
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {

@@ -95,14 +95,15 @@ impl Timers {
         Timer { entry, board: Rc::clone(&self.0) }
     }
 
+    /// The monotonic time, a tick old at most while there is a timer; never a call to the system.
+    pub(crate) fn now(&self) -> Duration {
+        let millis = u64::try_from(TICK.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.0.now.get().saturating_mul(millis))
+    }
+
     /// The date as a `Date` field has it (RFC 9110 section 6.6.1), a tick old at most.
     pub(crate) fn with_date<T>(&self, use_it: impl FnOnce(Option<&HeaderValue>) -> T) -> T {
         use_it(self.0.date.borrow().value.as_ref())
-    }
-
-    /// The time since an arbitrary start, a tick old at most.
-    pub(crate) fn now(&self) -> Duration {
-        self.0.now()
     }
 
     /// By how much the worker ran behind, each of the last two times that deadlines were looked at.

@@ -127,11 +127,12 @@ impl Worker {
         let recorder = shared.telemetry.recorder();
         let generation = RefCell::new(Held::new(shared.generation.load_full()));
         let background = Tasks::default();
+        let timers = Timers::start(Arc::clone(&shared.clock), &background);
         Self {
             recorder,
-            pool: Pool::default(),
+            pool: Pool::new(timers.clone()),
             clients: Tasks::default(),
-            timers: Timers::start(Arc::clone(&shared.clock), &background),
+            timers,
             background,
             load: Rc::default(),
             generation,

@@ -8,8 +8,8 @@ use demilune_core::time::Clock;
 
 use crate::log::{self, Level};
 use crate::metrics::{
-    CertificateLabels, EndpointLabels, ListenerLabels, Metrics, OverloadLabels, RefusedLabels,
-    ReloadLabels, VersionLabels,
+    CertificateLabels, EndpointLabels, ListenerLabels, LookUpLabels, Metrics, NameLabels,
+    OverloadLabels, RefusedLabels, ReloadLabels, RetryLabels, UpstreamLabels, VersionLabels,
 };
 use crate::recorder::Recorder;
 use crate::stamp::Stamp;
@@ -123,13 +123,57 @@ impl Telemetry {
         self.metrics.endpoint_healthy.set(labels, i64::from(healthy));
     }
 
+    /// An endpoint is taken out for its failures, or comes back.
+    pub fn set_endpoint_ejected(&self, upstream: &str, endpoint: &str, ejected: bool) {
+        let labels = EndpointLabels { upstream: upstream.into(), endpoint: endpoint.into() };
+        if ejected {
+            self.metrics.ejections.get_or_create(&labels).inc();
+        }
+        self.metrics.endpoint_ejected.set(labels, i64::from(ejected));
+    }
+
+    /// The circuit breaker of an upstream opens, or closes.
+    pub fn set_circuit_open(&self, upstream: &str, open: bool) {
+        self.metrics
+            .circuit_open
+            .set(UpstreamLabels { upstream: upstream.into() }, i64::from(open));
+    }
+
+    /// A request is sent to an upstream again, or is not, for want of budget.
+    pub fn upstream_retry(&self, upstream: &str, sent: bool) {
+        let result = if sent { "sent" } else { "over_budget" };
+        let labels = RetryLabels { upstream: upstream.into(), result };
+        self.metrics.retries.get_or_create(&labels).inc();
+    }
+
+    /// Forgets the circuit breakers of all upstreams but these: after a reload.
+    pub fn keep_circuits<'a>(&self, kept: impl IntoIterator<Item = &'a str>) {
+        let kept: Vec<_> = kept.into_iter().collect();
+        self.metrics.circuit_open.retain(|labels| kept.contains(&&*labels.upstream));
+    }
+
     /// Forgets the health of all endpoints but those of `kept`, pairs of upstream and endpoint:
     /// after a reload.
     pub fn keep_upstream_endpoints<'a>(&self, kept: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let kept: Vec<_> = kept.into_iter().collect();
-        self.metrics
-            .endpoint_healthy
-            .retain(|labels| kept.contains(&(&*labels.upstream, &*labels.endpoint)));
+        for gauges in [&self.metrics.endpoint_healthy, &self.metrics.endpoint_ejected] {
+            gauges.retain(|labels| kept.contains(&(&*labels.upstream, &*labels.endpoint)));
+        }
+    }
+
+    /// The name of an endpoint was looked up; so many of its addresses are in use now.
+    pub fn name_looked_up(&self, name: &str, success: bool, addresses: usize) {
+        let result = if success { "success" } else { "failure" };
+        let labels = LookUpLabels { name: name.into(), result };
+        self.metrics.name_look_ups.get_or_create(&labels).inc();
+        let count = i64::try_from(addresses).unwrap_or(i64::MAX);
+        self.metrics.name_addresses.set(NameLabels { name: name.into() }, count);
+    }
+
+    /// Forgets how many addresses all names have but those of `kept`: after a reload.
+    pub fn keep_names<'a>(&self, kept: impl IntoIterator<Item = &'a str>) {
+        let kept: Vec<_> = kept.into_iter().collect();
+        self.metrics.name_addresses.retain(|labels| kept.contains(&&*labels.name));
     }
 
     /// A document came into force; `version` names its text.

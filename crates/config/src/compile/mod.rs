@@ -2,13 +2,16 @@
 //! indexed.
 
 mod beside;
+mod connections;
 mod consumers;
+mod failing;
 mod files;
 mod listeners;
 mod policies;
 mod routes;
 mod strangers;
 mod tls;
+mod upstream_tls;
 mod upstreams;
 
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,18 +1,22 @@
 //! Upstreams.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use demilune_core::head::Scheme;
 use demilune_core::path::Target;
 use demilune_core::snapshot::{
-    Balance, Endpoint, Health, HostHeader, Upstream, UpstreamHttp2, UpstreamTls,
+    Balance, ConsistentHash, Endpoint, HashOn, Health, HostHeader, Upstream, UpstreamHttp2,
 };
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use super::Compiler;
 use crate::model::{
-    BalanceConfig, EndpointUrl, HealthConfig, HostConfig, UpstreamConfig, UpstreamHttp2Config,
+    BalanceConfig, DnsConfig, EndpointConfig, EndpointUrl, HashOnConfig, HealthConfig, HostConfig,
+    UpstreamConfig, UpstreamHttp2Config,
 };
 
 /// The most endpoints of one upstream.
@@ -37,20 +41,18 @@ impl Compiler<'_> {
             self.error("config.invalid_value", &format!("{path}.endpoints"), reason);
         }
         for (i, endpoint) in config.endpoints.iter().enumerate() {
-            if config.endpoints.iter().take(i).any(|other| other == endpoint) {
+            if config.endpoints.iter().take(i).any(|other| other.url == endpoint.url) {
                 let path = format!("{path}.endpoints[{i}]");
                 self.error("config.duplicate", &path, "this endpoint is written twice");
             }
-        }
-        if config.retries > 10 {
-            self.error("config.invalid_value", &format!("{path}.retries"), "at most 10");
+            if !(1..=100).contains(&endpoint.weight) {
+                let path = format!("{path}.endpoints[{i}].weight");
+                let reason = "expected 1 to 100; leave an endpoint out that is to get nothing";
+                self.error("config.invalid_value", &path, reason);
+            }
         }
         if !(1..=100_000).contains(&config.requests) {
             self.error("config.invalid_value", &format!("{path}.requests"), "expected 1 to 100000");
-        }
-        if config.idle_connections > 1024 {
-            let path = format!("{path}.idle_connections");
-            self.error("config.invalid_value", &path, "at most 1024");
         }
         let timeouts = &config.timeouts;
         for (field, period) in [
@@ -65,20 +67,22 @@ impl Compiler<'_> {
         }
         Upstream {
             name: name.into(),
-            endpoints: config.endpoints.iter().filter_map(endpoint).collect(),
+            endpoints: config.endpoints.iter().filter_map(|e| endpoint(&e.url)).collect(),
+            weights: config.endpoints.iter().map(|endpoint| endpoint.weight.max(1)).collect(),
             tls: self.upstream_tls(&path, config),
-            balance: match config.balance {
-                BalanceConfig::LeastRequest => Balance::LeastRequest,
-                BalanceConfig::RoundRobin => Balance::RoundRobin,
-            },
+            balance: self.balance(&format!("{path}.balance"), &config.balance),
             http2: self.upstream_http2(&path, config),
             connect_timeout: timeouts.connect.0,
             response_timeout: timeouts.response.0,
             idle_timeout: timeouts.idle.0,
-            retries: config.retries,
+            retry: self.retry(&path, config),
             requests: usize::try_from(config.requests).unwrap_or(1),
-            idle_connections: usize::try_from(config.idle_connections).unwrap_or(0),
+            pending: self.pending(&path, config),
+            keep_alive: self.keep_alive(&path, config),
             health: config.health.as_ref().map(|health| self.health(&path, health)),
+            ejection: self.ejection(&path, config),
+            circuit_breaker: self.circuit_breaker(&path, config),
+            look_up_every: self.look_up_every(&path, config),
             host: match config.host {
                 HostConfig::Endpoint => HostHeader::Endpoint,
                 HostConfig::Client => HostHeader::Client,
@@ -98,36 +102,58 @@ impl Compiler<'_> {
                 (UpstreamHttp2::PriorKnowledge, Scheme::Http, reason)
             }
         };
-        if config.endpoints.iter().all(|endpoint| endpoint.scheme != scheme) {
+        if config.endpoints.iter().all(|endpoint| endpoint.url.scheme != scheme) {
             self.error("config.no_effect", &format!("{path}.http2"), reason);
         }
         Some(http2)
     }
 
-    fn upstream_tls(&mut self, path: &str, config: &UpstreamConfig) -> UpstreamTls {
-        let path = format!("{path}.tls");
-        let Some(tls) = &config.tls else {
-            return UpstreamTls { place: path, ..UpstreamTls::default() };
+    fn balance(&mut self, path: &str, config: &BalanceConfig) -> Balance {
+        let config = match config {
+            BalanceConfig::LeastRequest => return Balance::LeastRequest,
+            BalanceConfig::RoundRobin => return Balance::RoundRobin,
+            BalanceConfig::PeakEwma => return Balance::PeakEwma,
+            BalanceConfig::ConsistentHash(config) => config,
         };
-        if config.endpoints.iter().all(|endpoint| endpoint.scheme == Scheme::Http) {
-            let reason = "`tls` has no effect: no endpoint is `https`";
-            self.error("config.no_effect", &path, reason);
+        let path = format!("{path}.consistent_hash.on");
+        let on = match &config.on {
+            HashOnConfig::Consumer => HashOn::Consumer,
+            HashOnConfig::Address => HashOn::Address,
+            HashOnConfig::Header(name) => match HeaderName::from_str(name) {
+                Ok(name) => HashOn::Header(name),
+                Err(_) => {
+                    let path = format!("{path}.header");
+                    self.error("config.invalid_value", &path, "expected a header's name");
+                    HashOn::Address
+                }
+            },
+            HashOnConfig::Cookie(name) => {
+                // RFC 6265 section 4.1.1: a cookie's name is a token, as a header's is.
+                if HeaderName::from_str(name).is_err() {
+                    let path = format!("{path}.cookie");
+                    self.error("config.invalid_value", &path, "expected a cookie's name");
+                }
+                HashOn::Cookie(name.clone())
+            }
+        };
+        Balance::ConsistentHash(ConsistentHash { on, overload: config.overload.0 })
+    }
+
+    fn look_up_every(&mut self, path: &str, config: &UpstreamConfig) -> Duration {
+        let Some(dns) = &config.dns else { return DnsConfig::default().interval.0 };
+        let named = |endpoint: &EndpointConfig| {
+            endpoint.url.host.name().trim_matches(['[', ']']).parse::<IpAddr>().is_err()
+        };
+        if !config.endpoints.iter().any(named) {
+            let reason = "`dns` has no effect: every endpoint is an address";
+            self.error("config.no_effect", &format!("{path}.dns"), reason);
         }
-        if let Some(name) = &tls.server_name
-            && demilune_core::Host::parse(name).is_err()
-        {
-            let path = format!("{path}.server_name");
-            self.error("config.invalid_value", &path, "expected a host name");
+        let (least, most) = (Duration::from_secs(1), Duration::from_secs(3600));
+        if !(least..=most).contains(&dns.interval.0) {
+            let path = format!("{path}.dns.interval");
+            self.error("config.invalid_value", &path, "expected `1s` to `1h`");
         }
-        let authorities = tls.authorities.as_ref().and_then(|file| {
-            self.files
-                .read(file)
-                .map_err(|reason| {
-                    self.error("config.unreadable", &format!("{path}.authorities"), reason);
-                })
-                .ok()
-        });
-        UpstreamTls { authorities, server_name: tls.server_name.clone(), place: path }
+        dns.interval.0
     }
 
     fn health(&mut self, path: &str, config: &HealthConfig) -> Health {

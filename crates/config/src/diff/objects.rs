@@ -8,8 +8,8 @@ use demilune_core::Scheme;
 use super::{Judgements, Pair};
 use crate::compile::locked;
 use crate::model::{
-    ClientCertificatesMode, ClientLimitsConfig, ConsumerConfig, HostConfig, ListenerConfig,
-    ListenerTlsConfig, UpstreamConfig,
+    ClientCertificatesMode, ClientLimitsConfig, ConsumerConfig, EndpointUrl, HostConfig,
+    ListenerConfig, ListenerTlsConfig, UpstreamConfig,
 };
 
 pub(super) fn judge(pair: Pair<'_>, judgements: &mut Judgements) {
@@ -153,10 +153,11 @@ fn limits(
 
 /// Whether an endpoint of `new` is talked to without TLS, where `old` had it.
 pub(super) fn in_the_clear(old: &UpstreamConfig, new: &UpstreamConfig) -> Option<String> {
-    let encrypted = old.endpoints.iter().any(|endpoint| endpoint.scheme == Scheme::Https);
-    let mut plain = new.endpoints.iter().filter(|endpoint| endpoint.scheme == Scheme::Http);
-    let endpoint = plain.find(|endpoint| encrypted && !old.endpoints.contains(endpoint))?;
-    Some(format!("`{endpoint}` is talked to in the clear"))
+    let encrypted = old.endpoints.iter().any(|endpoint| endpoint.url.scheme == Scheme::Https);
+    let mut plain = new.endpoints.iter().filter(|endpoint| endpoint.url.scheme == Scheme::Http);
+    let known = |url: &EndpointUrl| old.endpoints.iter().any(|endpoint| endpoint.url == *url);
+    let endpoint = plain.find(|endpoint| encrypted && !known(&endpoint.url))?;
+    Some(format!("`{}` is talked to in the clear", endpoint.url))
 }
 
 fn upstream(path: &str, old: &UpstreamConfig, new: &UpstreamConfig, judgements: &mut Judgements) {
@@ -175,6 +176,18 @@ fn upstream(path: &str, old: &UpstreamConfig, new: &UpstreamConfig, judgements: 
     }
     if server_name(old) != server_name(new) {
         judgements.at(place("server_name"), "endpoints prove another name");
+    }
+    let tls = |config: &UpstreamConfig| config.tls.clone().unwrap_or_default();
+    let (was, is) = (tls(old), tls(new));
+    if was.subject_alternative_names != is.subject_alternative_names {
+        judgements.at(place("subject_alternative_names"), "endpoints prove another name");
+    }
+    let added = is.public_keys.iter().any(|key| !was.public_keys.contains(key));
+    if !was.public_keys.is_empty() && (is.public_keys.is_empty() || added) {
+        judgements.at(place("public_keys"), "endpoints with another key are trusted");
+    }
+    if is.minimum_version < was.minimum_version {
+        judgements.at(place("minimum_version"), "an older TLS is spoken");
     }
     if (old.host, new.host) == (HostConfig::Endpoint, HostConfig::Client) {
         judgements.at(format!("{path}.host"), "clients choose the `Host` that it reads");

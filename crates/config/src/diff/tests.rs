@@ -149,8 +149,8 @@ fn other_changes_are_told_with_their_places() {
         ),
         (
             "    tls: { authorities: ca.pem }",
-            "    retries: 3\n    tls: { authorities: ca.pem }",
-            "changes  upstreams.shop.retries: 1 → 3 (default → b:13)",
+            "    retry: { attempts: 3 }\n    tls: { authorities: ca.pem }",
+            "changes  upstreams.shop.retry.attempts: 1 → 3 (default → b:13)",
         ),
         (
             "    endpoints: [",
@@ -420,12 +420,46 @@ fn upstreams_that_are_trusted_more_loosen() {
              endpoints prove another name (b:13)",
         ),
         (
+            "authorities: ca.pem",
+            "authorities: ca.pem, subject_alternative_names: [shop]",
+            "loosens  upstreams.shop.tls.subject_alternative_names: added shop: \
+             endpoints prove another name (default → b:13)",
+        ),
+        (
             "    tls: { authorities: ca.pem }",
             "    tls: { authorities: ca.pem }\n    host: client",
             "loosens  upstreams.shop.host: endpoint → client: \
              clients choose the `Host` that it reads (default → b:14)",
         ),
     ]);
+}
+
+#[test]
+fn fewer_demands_on_an_upstreams_certificate_loosen() {
+    let digest = |digit: &str| format!("\"sha256:{}\"", digit.repeat(64));
+    let (one, other) = (digest("1"), digest("2"));
+    let tls = |tls: &str| {
+        let text = format!("    tls: {{ authorities: ca.pem, {tls} }}");
+        BASE.replace("    tls: { authorities: ca.pem }", &text)
+    };
+    let strict = tls(&format!("public_keys: [{one}], minimum_version: tls_1_3"));
+    for (after, place) in [
+        (tls("minimum_version: tls_1_3"), "tls.public_keys"),
+        (tls(&format!("public_keys: [{one}, {other}], minimum_version: tls_1_3")), "public_keys"),
+        (tls(&format!("public_keys: [{one}]")), "tls.minimum_version"),
+        (BASE.replace("    tls: { authorities: ca.pem }\n", ""), "upstreams.shop.tls"),
+    ] {
+        let changes = lines(&strict, &after);
+        let loosens = |line: &String| line.starts_with("loosens") && line.contains(place);
+        assert!(changes.iter().any(loosens), "{changes:#?}");
+        // The other way nothing of the kind loosens.
+        let back = lines(&after, &strict);
+        let demands = |line: &String| {
+            line.starts_with("loosens")
+                && (line.contains("public_keys") || line.contains("minimum_version"))
+        };
+        assert!(!back.iter().any(demands), "{back:#?}");
+    }
 }
 
 #[test]

@@ -1,10 +1,16 @@
 //! The document as it is written: one strict model for the file, the schema, the console and the
 //! control plane. What it means is decided by `compile`.
 
+mod endpoint;
+mod failing;
 mod listener;
 mod route;
 mod upstream;
 
+pub use endpoint::{
+    BalanceConfig, ConsistentHashConfig, EndpointConfig, EndpointUrl, HashOnConfig,
+};
+pub use failing::{CircuitBreakerConfig, EjectionConfig, RetryConfig, RetryOn};
 pub use listener::{
     CertificateConfig, CipherSuiteConfig, ClientCertificatesConfig, ClientCertificatesMode,
     ClientLimitsConfig, ForwardedHeaderConfig, ListenerConfig, ListenerTlsConfig, PlainHttp2Config,
@@ -12,8 +18,8 @@ pub use listener::{
 };
 pub use route::{Authenticate, MatchConfig, RouteConfig};
 pub use upstream::{
-    BalanceConfig, EndpointUrl, HealthConfig, HostConfig, TimeoutsConfig, UpstreamConfig,
-    UpstreamHttp2Config, UpstreamTlsConfig,
+    DnsConfig, HealthConfig, HostConfig, KeepAliveConfig, PendingConfig, TimeoutsConfig,
+    TlsVersion, UpstreamConfig, UpstreamHttp2Config, UpstreamTlsConfig,
 };
 
 use std::collections::BTreeMap;

@@ -13,6 +13,11 @@ fn held(seen: &Http2Seen) -> Vec<Step> {
     slow.into_iter().chain(hello()).collect()
 }
 
+/// Where the origin is, in other words.
+fn renamed(origin: &Http2Origin) -> String {
+    origin.url().replace("127.0.0.1", "localhost")
+}
+
 fn answered() -> Outcome {
     Outcome::Answered(200, b"hello".to_vec())
 }
@@ -259,7 +264,12 @@ fn a_reload_leaves_streams_that_are_under_way() {
     let mut client = Http2::connect(gateway.address("main"), &[]);
     let slow = client.begin("/slow");
     origin.wait_seen(1);
-    let line = gateway.reload(&String::from(document().upstream("retries: 2")));
+    let line = gateway.reload(&String::from(document().upstream("retry: { attempts: 2 }")));
+    assert_eq!(line["code"], "config.loaded", "{line}");
+    assert_eq!(client.get("/shared"), answered());
+    assert_eq!(origin.connections(), 1, "the document says the same of the endpoint");
+    let elsewhere = String::from(document()).replace(&origin.url(), &renamed(&origin));
+    let line = gateway.reload(&elsewhere);
     assert_eq!(line["code"], "config.loaded", "{line}");
     assert_eq!(client.get("/fresh"), answered());
     assert_eq!(origin.connections(), 2);
@@ -297,4 +307,21 @@ fn what_does_not_speak_http_2_gets_no_request() {
     let line = gateway.access("/foreign");
     let told = json!([reply.status, line["code"]]);
     assert_eq!(told, json!([502, "upstream.http2"]), "{line}");
+}
+
+#[test]
+fn a_shared_connection_is_used_no_more_often_and_no_longer_than_the_document_says() {
+    for (limit, pause) in [("requests: 2", 0), ("idle: 1s", 1100), ("age: 1s", 1100)] {
+        let origin = Http2Origin::answering(held);
+        let keep = format!("keep_alive: {{ {limit} }}");
+        let gateway = start(Document::before_http2(&origin).upstream(&keep));
+        let mut client = Http2::connect(gateway.address("main"), &[]);
+        for _ in 0..2 {
+            assert_eq!(client.get("/"), answered());
+        }
+        assert_eq!(origin.connections(), 1, "{limit}");
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        assert_eq!(client.get("/"), answered());
+        assert_eq!(origin.connections(), 2, "{limit}");
+    }
 }

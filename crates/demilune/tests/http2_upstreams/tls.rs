@@ -27,7 +27,7 @@ fn http_2_is_spoken_where_it_is_offered_and_chosen_and_nowhere_else() {
     let without = |folder: &std::path::Path| Nginx::start(folder, "origin");
     let (gateway, _nginx) = before(with, "http2: alpn");
     assert_eq!(spoken(&gateway), "HTTP/2.0");
-    let (gateway, _nginx) = before(with, "retries: 1");
+    let (gateway, _nginx) = before(with, "retry: { attempts: 1 }");
     assert_eq!(spoken(&gateway), "HTTP/1.1");
     let (gateway, _nginx) = before(without, "http2: alpn");
     for _ in 0..3 {

@@ -68,7 +68,7 @@ fn another_endpoint_is_tried_where_one_cannot_be_reached_with_the_body_still_who
 fn no_more_endpoints_are_tried_than_the_operator_wants() {
     let nobodies = [(); 4].map(|()| Nobody::listening());
     let all = |retries: u32| {
-        let all = Document::default().upstream(&format!("retries: {retries}"));
+        let all = Document::default().upstream(&format!("retry: {{ attempts: {retries} }}"));
         nobodies.iter().fold(all, |all, nobody| all.endpoint(&nobody.url()))
     };
     for (retries, attempts) in [(0, 1), (2, 3), (10, 4)] {

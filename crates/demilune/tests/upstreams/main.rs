@@ -3,6 +3,14 @@
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod balance;
+#[cfg(test)]
+mod circuit;
+#[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod ejection;
+#[cfg(test)]
 mod endpoints;
 #[cfg(test)]
 mod failures;
@@ -11,7 +19,13 @@ mod kept;
 #[cfg(test)]
 mod misanswers;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod pieces;
+#[cfg(test)]
+mod retries;
+#[cfg(test)]
+mod tls;
 
 use demilune_testkit::{Document, Gateway, gateway};
 

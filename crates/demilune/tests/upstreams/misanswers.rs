@@ -118,7 +118,10 @@ fn a_first_line_that_is_none_is_told_as_502() {
         ],
     );
     cases.extend(begin("upstream.status_line_too_long", &[&long]));
-    cases.extend(begin("upstream.not_http", &[" HTTP/1.1 200 OK", "{\"canary\":1}", "\0", "<a>"]));
+    cases.extend(begin(
+        "upstream.not_http",
+        &["\nHTTP/1.1 200 OK", " HTTP/1.1 200 OK", "{\"canary\":1}", "\0", "<a>"],
+    ));
     let alert = b"\x15\x03\x01\0\x02\x02\x46".to_vec();
     cases.push(("upstream.not_http", alert));
     cases.push(("upstream.not_http", b"\0\0\x12\x04\0\0\0\0\0".to_vec()));
@@ -135,7 +138,6 @@ fn a_field_that_two_readers_could_read_differently_is_told_as_502() {
             "HTTP/1.1 200 OK\r\ncontent-length: 6\n\r\ncanary",
             "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\ncanary",
             "HTTP/1.1 200 OK\r\nx: canary\nset-cookie: a\r\ncontent-length: 0\r\n\r\n",
-            "\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
         ],
     );
     cases.extend(whole(
@@ -261,7 +263,7 @@ fn a_head_that_is_too_large_is_told_as_502() {
         ("upstream.too_many_fields", fields(129)),
         ("upstream.too_many_fields", fields(5000)),
         ("upstream.status_line_too_long", line_of((8 << 10) + 1)),
-        ("upstream.status_line_too_long", vec![b'H'; 100_000]),
+        ("upstream.status_line", vec![b'H'; 100_000]),
     ]);
 }
 

@@ -353,6 +353,12 @@ impl Job {
             worker: &worker,
             upstream,
             host: self.head.host.as_str(),
+            key: upstream::affinity(
+                &upstream.settings.balance,
+                &self.head.headers,
+                closing.exchange_mut().identity(),
+                self.connection.downstream.address(),
+            ),
             websocket,
             trailers: self.reads_trailers(),
             refusal: upload.refusal,

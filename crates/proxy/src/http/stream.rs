@@ -19,16 +19,22 @@ impl Stream {
     /// Whether nothing has come that nobody asked for, and the other side has not ended: only then
     /// is a kept connection to an upstream fit for a request.
     pub(crate) fn is_silent(&mut self) -> bool {
-        // Takes in what TLS says between messages, and learns of an end that was noticed already.
-        let mut bytes = [0_u8; 1];
-        let mut cx = Context::from_waker(Waker::noop());
-        if Pin::new(&mut *self).poll_read(&mut cx, &mut ReadBuf::new(&mut bytes)).is_ready() {
+        if !self.is_unspoken() {
             return false;
         }
         // What has arrived since the last look at the sockets is seen only by asking.
         let mut byte = [std::mem::MaybeUninit::uninit()];
         let peeked = socket2::SockRef::from(self.socket()).peek(&mut byte);
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether nothing was said yet, nor ended, as far as was noticed: on a fresh connection, where
+    /// the keys for later sessions of TLS may still be on their way.
+    pub(crate) fn is_unspoken(&mut self) -> bool {
+        // Takes in what TLS says between messages, and learns of an end that was noticed already.
+        let mut bytes = [0_u8; 1];
+        let mut cx = Context::from_waker(Waker::noop());
+        Pin::new(self).poll_read(&mut cx, &mut ReadBuf::new(&mut bytes)).is_pending()
     }
 
     fn socket(&self) -> &TcpStream {

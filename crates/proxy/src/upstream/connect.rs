@@ -1,6 +1,7 @@
 //! Opening a connection to an endpoint: name, TCP, TLS, each under the connect deadline.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use demilune_core::snapshot::Upstream;
@@ -8,8 +9,9 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::EndpointState;
 use super::connection::Connected;
+use super::pool::{PooledConnection, SharedConnection};
+use super::{EndpointState, Place};
 use crate::http::{Http2Connection, Stream, UpstreamConnection};
 use crate::timer::Timers;
 use crate::worker::Tasks;
@@ -17,7 +19,7 @@ use crate::worker::Tasks;
 /// Why no connection could be made. In each case nothing of the request was sent.
 #[derive(Debug, Clone)]
 pub(crate) enum ConnectFailure {
-    /// The name is unknown, or the address refused.
+    /// The name has no address, or nobody answered at any.
     Unreachable(String),
     /// The deadline passed.
     TimedOut,
@@ -44,7 +46,7 @@ pub(crate) async fn connect(
     (timers, tasks): (&Timers, &Tasks),
     http2: bool,
 ) -> Result<Connected, ConnectFailure> {
-    let stream = within(settings.connect_timeout, tcp(state)).await?;
+    let (stream, ip) = tcp(state, settings.connect_timeout).await?;
     let _ = stream.set_nodelay(true);
     let (stream, http2) = match &state.tls {
         None => (Stream::Plain(stream), http2),
@@ -61,19 +63,51 @@ pub(crate) async fn connect(
         }
     };
     if !http2 {
-        return Ok(Connected::Http1(Box::new(UpstreamConnection::new(stream, timers))));
+        let wire = UpstreamConnection::new(stream, timers);
+        let connection = PooledConnection::new(wire, ip, timers.now());
+        return Ok(Connected::Http1(Box::new(connection)));
     }
     let opening = async {
-        let opened = Http2Connection::open(stream, timers, tasks).await;
-        opened.map(Connected::Http2).map_err(ConnectFailure::Http2)
+        let wire = Http2Connection::open(stream, timers, tasks).await;
+        let wire = wire.map_err(ConnectFailure::Http2)?;
+        Ok(Connected::Http2(SharedConnection::new(wire, ip, timers.now())))
     };
     within(settings.connect_timeout, opening).await
 }
 
-async fn tcp(state: &EndpointState) -> Result<TcpStream, ConnectFailure> {
-    TcpStream::connect((&*state.endpoint.host, state.endpoint.port))
-        .await
-        .map_err(|error| ConnectFailure::Unreachable(error.to_string()))
+/// One address after the other, where the endpoint has several: each has its share of `limit`.
+async fn tcp(
+    state: &EndpointState,
+    limit: Duration,
+) -> Result<(TcpStream, IpAddr), ConnectFailure> {
+    let name = match &state.place {
+        Place::Address(ip) => return within(limit, open(*ip, state.endpoint.port)).await,
+        Place::Name(name) => name,
+    };
+    let all = async {
+        let candidates = name.candidates().await.map_err(|reason| {
+            ConnectFailure::Unreachable(format!("`{}` has no address: {reason}", name.host()))
+        })?;
+        let share = limit / u32::try_from(candidates.len()).unwrap_or(u32::MAX).max(1);
+        let mut last = ConnectFailure::TimedOut;
+        for ip in candidates {
+            let result = within(share, open(ip, state.endpoint.port)).await;
+            name.tried(ip, result.is_ok());
+            match result {
+                Ok(connected) => return Ok(connected),
+                Err(failure) => last = failure,
+            }
+        }
+        Err(last)
+    };
+    within(limit, all).await
+}
+
+async fn open(ip: IpAddr, port: u16) -> Result<(TcpStream, IpAddr), ConnectFailure> {
+    match TcpStream::connect((ip, port)).await {
+        Ok(stream) => Ok((stream, ip)),
+        Err(error) => Err(ConnectFailure::Unreachable(error.to_string())),
+    }
 }
 
 fn tls_failure(error: io::Error) -> ConnectFailure {

@@ -7,36 +7,34 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::Upload;
-use crate::http::{
-    Begun, Http2Connection, Reply, SendFailure, Sending, UpstreamConnection, UpstreamStream,
-    WireError,
-};
+use super::pool::{PooledConnection, SharedConnection};
+use crate::http::{Begun, Reply, SendFailure, Sending, UpstreamStream, WireError};
 
 /// A connection that was opened.
 pub(crate) enum Connected {
-    Http1(Box<UpstreamConnection<Upload>>),
-    Http2(Http2Connection),
+    Http1(Box<PooledConnection>),
+    Http2(SharedConnection),
 }
 
 impl Connected {
     /// For one request; `None` where the endpoint takes none on it.
-    pub(crate) fn begin(self) -> Option<PooledConnection> {
+    pub(crate) fn begin(self) -> Option<Carried> {
         match self {
-            Self::Http1(connection) => Some(PooledConnection::Http1(connection)),
+            Self::Http1(connection) => Some(Carried::Http1(connection)),
             Self::Http2(connection) => {
-                connection.stream().map(|stream| PooledConnection::Http2(Box::new(stream)))
+                connection.wire.stream().map(|stream| Carried::Http2(Box::new(stream)))
             }
         }
     }
 }
 
 /// What carries one request: a connection of its own, or one stream of a shared one.
-pub(crate) enum PooledConnection {
-    Http1(Box<UpstreamConnection<Upload>>),
+pub(crate) enum Carried {
+    Http1(Box<PooledConnection>),
     Http2(Box<UpstreamStream<Upload>>),
 }
 
-impl PooledConnection {
+impl Carried {
     /// Sends a request and waits for the head of its answer.
     pub(crate) async fn send(
         &mut self,
@@ -89,7 +87,7 @@ impl PooledConnection {
     /// The connection, for the protocol it was switched to; `None` where it is shared.
     pub(crate) fn into_begun(self) -> Option<Begun> {
         match self {
-            Self::Http1(connection) => Some(connection.into_begun()),
+            Self::Http1(connection) => Some(connection.wire.into_begun()),
             Self::Http2(_) => None,
         }
     }

@@ -1,8 +1,6 @@
-//! Active health checks: one task an endpoint, on a runtime of their own, away from the workers.
+//! Active health checks: one task an endpoint, away from the workers.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use demilune_core::path::Target;
 use demilune_core::snapshot::Health;
@@ -14,64 +12,24 @@ use tokio::sync::watch;
 use super::connect::connect;
 use super::{EndpointState, Upload, UpstreamState};
 use crate::http::Sending;
-use crate::plane::Plane;
 use crate::timer::Timers;
 use crate::worker::Tasks;
 
-/// How often the set of endpoints is compared with the snapshot in force.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// The most bytes of a health check's answer that are read.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
-/// Checks the endpoints of all upstreams in force, for ever. Runs on the caller's local runtime.
-pub async fn check_health(plane: Arc<Plane>) {
-    let tasks = Tasks::default();
-    let timers = Timers::start(Arc::clone(plane.clock()), &tasks);
-    let mut running: HashMap<u64, watch::Sender<bool>> = HashMap::new();
-    let mut seen = None;
-    loop {
-        let generation = plane.generation();
-        if seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &generation)) {
-            let mut wanted = HashMap::new();
-            for upstream in generation.upstreams.values() {
-                for endpoint in &upstream.endpoints {
-                    wanted.insert(endpoint.id, (Arc::clone(upstream), Arc::clone(endpoint)));
-                }
-            }
-            running.retain(|id, _| wanted.contains_key(id));
-            plane.telemetry().keep_upstream_endpoints(
-                wanted.values().map(|(u, e)| (&*u.settings.name, &*e.endpoint.url)),
-            );
-            for (id, (upstream, endpoint)) in wanted {
-                let Some(health) = upstream.settings.health.clone() else { continue };
-                running.entry(id).or_insert_with(|| {
-                    let (stop, stopped) = watch::channel(false);
-                    let telemetry = Arc::clone(plane.telemetry());
-                    let grounds = (timers.clone(), tasks.clone());
-                    tasks.spawn(async move {
-                        let checker = Checker { upstream, endpoint, health, telemetry, grounds };
-                        checker.run(stopped).await;
-                    });
-                    stop
-                });
-            }
-            seen = Some(generation);
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-}
-
-struct Checker {
-    upstream: Arc<UpstreamState>,
-    endpoint: Arc<EndpointState>,
-    health: Health,
-    telemetry: Arc<Telemetry>,
-    grounds: (Timers, Tasks),
+/// Checks one endpoint.
+pub(super) struct Checker {
+    pub(super) upstream: Arc<UpstreamState>,
+    pub(super) endpoint: Arc<EndpointState>,
+    pub(super) health: Health,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) grounds: (Timers, Tasks),
 }
 
 impl Checker {
     /// Until the other half of `stopped` is dropped.
-    async fn run(self, mut stopped: watch::Receiver<bool>) {
+    pub(super) async fn run(self, mut stopped: watch::Receiver<bool>) {
         let mut streak = (self.endpoint.is_healthy(), 0_u32);
         self.tell();
         loop {

@@ -1,27 +1,29 @@
 //! A connection for a request: a kept one, a place on a shared one, or a fresh one.
 
+use std::sync::Arc;
+
 use demilune_core::snapshot::Upstream;
 
 use super::EndpointState;
 use super::connect::{ConnectFailure, connect};
-use super::connection::{Connected, PooledConnection};
+use super::connection::{Carried, Connected};
 use super::pool::Opening;
 use crate::worker::Worker;
 
 /// For whom a connection is wanted: the endpoint, and whether it is to become a WebSocket, which
 /// needs one to itself.
-type On<'a> = (&'a Worker, &'a EndpointState, bool);
+type On<'a> = (&'a Worker, &'a Arc<EndpointState>, bool);
 
 /// A connection that is there.
-pub(crate) fn find((worker, endpoint, websocket): On<'_>) -> Option<PooledConnection> {
+pub(crate) fn find((worker, endpoint, websocket): On<'_>) -> Option<Carried> {
     let (pool, id) = (&worker.pool, endpoint.id);
     if endpoint.http2
         && !websocket
         && let Some(stream) = pool.join(id)
     {
-        return Some(PooledConnection::Http2(Box::new(stream)));
+        return Some(Carried::Http2(Box::new(stream)));
     }
-    pool.take(id).map(PooledConnection::Http1)
+    pool.take(id).map(Carried::Http1)
 }
 
 /// A connection, and whether it was there before. Where HTTP/2 may be spoken, requests wait for a
@@ -29,7 +31,7 @@ pub(crate) fn find((worker, endpoint, websocket): On<'_>) -> Option<PooledConnec
 pub(crate) async fn open(
     on: On<'_>,
     settings: &Upstream,
-) -> Result<(PooledConnection, bool), ConnectFailure> {
+) -> Result<(Carried, bool), ConnectFailure> {
     let (worker, endpoint, websocket) = on;
     let (pool, id) = (&worker.pool, endpoint.id);
     let http2 = endpoint.http2 && !websocket;
@@ -61,10 +63,10 @@ pub(crate) async fn open(
             }
         };
         if http2 {
-            pool.learn(id, &connected);
+            pool.learn(endpoint, settings.keep_alive, &connected);
         }
         if let Connected::Http1(connection) = &mut connected
-            && !connection.is_silent()
+            && !connection.is_unspoken()
         {
             let reason = "it spoke before it was asked".to_owned();
             return Err(ConnectFailure::Unreachable(reason));

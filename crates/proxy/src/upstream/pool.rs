@@ -2,34 +2,109 @@
 //! never leave their worker.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
+use demilune_core::snapshot::KeepAlive;
 use hashbrown::{HashMap, HashSet};
-
 use tokio::sync::watch;
 
 use super::connect::ConnectFailure;
-use super::connection::{Connected, PooledConnection};
-use super::{UnderWay, Upload};
+use super::connection::{Carried, Connected};
+use super::{EndpointState, UnderWay, Upload};
 use crate::generation::Generation;
 use crate::http::{Begun, Http2Connection, UpstreamConnection, UpstreamStream};
+use crate::timer::Timers;
 
-/// Over HTTP/1.1: it serves one request at a time.
-type Idle1 = UpstreamConnection<Upload>;
+/// How long a connection rests after an answer to HEAD.
+const REST: Duration = Duration::from_millis(50);
 
 /// What has come of opening a connection.
 type Told = Option<Result<(), ConnectFailure>>;
 
-/// Idle connections by endpoint.
-#[derive(Clone, Default)]
-pub(crate) struct Pool(Rc<RefCell<Idle>>);
+/// A connection to an endpoint over HTTP/1.1: it serves one request at a time.
+pub(crate) struct PooledConnection {
+    pub(crate) wire: UpstreamConnection<Upload>,
+    /// Where it goes; the endpoint's name may stand for others later.
+    ip: IpAddr,
+    began: Duration,
+    idle_since: Duration,
+    /// Not used again before.
+    rests_until: Duration,
+    /// How many requests it has served.
+    served: u32,
+}
+
+impl PooledConnection {
+    pub(crate) fn new(wire: UpstreamConnection<Upload>, ip: IpAddr, now: Duration) -> Self {
+        Self { wire, ip, began: now, idle_since: now, rests_until: now, served: 0 }
+    }
+
+    /// Whether its time has passed.
+    fn is_over_age(&self, keep: &KeepAlive, now: Duration) -> bool {
+        let since = |then: Duration| now.saturating_sub(then);
+        since(self.idle_since) >= keep.idle
+            || keep.age.is_some_and(|age| since(self.began) >= age)
+            || keep.requests.is_some_and(|most| self.served >= most)
+    }
+}
+
+impl Deref for PooledConnection {
+    type Target = UpstreamConnection<Upload>;
+
+    fn deref(&self) -> &UpstreamConnection<Upload> {
+        &self.wire
+    }
+}
+
+impl DerefMut for PooledConnection {
+    fn deref_mut(&mut self) -> &mut UpstreamConnection<Upload> {
+        &mut self.wire
+    }
+}
+
+/// A connection to an endpoint over HTTP/2, idle or not.
+#[derive(Clone)]
+pub(crate) struct SharedConnection {
+    pub(crate) wire: Http2Connection,
+    ip: IpAddr,
+    began: Duration,
+}
+
+impl SharedConnection {
+    pub(crate) fn new(wire: Http2Connection, ip: IpAddr, now: Duration) -> Self {
+        Self { wire, ip, began: now }
+    }
+
+    /// Whether its time has passed: those under way finish, and no more begin.
+    fn is_over_age(&self, keep: &KeepAlive, now: Duration) -> bool {
+        let since = |then: Duration| now.saturating_sub(then);
+        self.wire.idle_since().is_some_and(|then| since(then) >= keep.idle)
+            || keep.age.is_some_and(|age| since(self.began) >= age)
+            || keep.requests.is_some_and(|most| self.wire.served() >= most)
+    }
+
+    /// Whether requests may begin on it.
+    fn is_fit(&self, keep: &KeepAlive, now: Duration) -> bool {
+        self.wire.is_usable() && !self.is_over_age(keep, now)
+    }
+}
+
+/// Connections by endpoint.
+#[derive(Clone)]
+pub(crate) struct Pool(Rc<Inner>);
+
+struct Inner {
+    timers: Timers,
+    idle: RefCell<Idle>,
+}
 
 #[derive(Default)]
 struct Idle {
-    #[expect(clippy::vec_box, reason = "each request moves one out and in again")]
-    connections: HashMap<u64, Vec<Box<Idle1>>>,
-    /// Over HTTP/2, idle or not.
-    shared: HashMap<u64, Vec<Http2Connection>>,
+    connections: HashMap<u64, Kept>,
     /// Where a connection is being opened that requests will share.
     opening: HashMap<u64, watch::Receiver<Told>>,
     /// Endpoints that were offered HTTP/2 and chose HTTP/1.1.
@@ -38,14 +113,57 @@ struct Idle {
     known: Option<HashSet<u64>>,
 }
 
+impl Idle {
+    /// What is kept for an endpoint; `None` where it is in no upstream any more.
+    fn kept(&mut self, endpoint: &Arc<EndpointState>, keep: KeepAlive) -> Option<&mut Kept> {
+        if self.known.as_ref().is_some_and(|known| !known.contains(&endpoint.id)) {
+            return None;
+        }
+        let new = || {
+            let endpoint = Arc::clone(endpoint);
+            Kept { endpoint, keep, idle: Vec::new(), shared: Vec::new() }
+        };
+        let kept = self.connections.entry(endpoint.id).or_insert_with(new);
+        kept.keep = keep;
+        Some(kept)
+    }
+}
+
+/// The connections to one endpoint.
+struct Kept {
+    endpoint: Arc<EndpointState>,
+    keep: KeepAlive,
+    #[expect(clippy::vec_box, reason = "connections are handed on in their boxes")]
+    idle: Vec<Box<PooledConnection>>,
+    shared: Vec<SharedConnection>,
+}
+
+impl Kept {
+    /// Drops those whose time has passed, those that the upstream has closed or on which it spoke
+    /// unasked, and those to an address that the endpoint's name does not stand for any more.
+    fn prune(&mut self, now: Duration) {
+        let Self { endpoint, keep, idle, shared } = self;
+        idle.retain_mut(|kept| {
+            endpoint.place.has(kept.ip) && !kept.is_over_age(keep, now) && kept.is_silent()
+        });
+        shared.retain(|shared| endpoint.place.has(shared.ip) && shared.is_fit(keep, now));
+    }
+}
+
 impl Pool {
+    pub(crate) fn new(timers: Timers) -> Self {
+        Self(Rc::new(Inner { timers, idle: RefCell::default() }))
+    }
+
     /// An idle connection that is ready for a request; the one used last, since the upstream is
     /// the least likely to have closed it. What came unasked on others closes them.
-    pub(crate) fn take(&self, endpoint: u64) -> Option<Box<Idle1>> {
-        let mut all = self.0.borrow_mut();
-        let idle = all.connections.get_mut(&endpoint)?;
-        while let Some(mut connection) = idle.pop() {
-            if connection.is_silent() {
+    pub(crate) fn take(&self, endpoint: u64) -> Option<Box<PooledConnection>> {
+        let mut all = self.0.idle.borrow_mut();
+        let kept = all.connections.get_mut(&endpoint)?;
+        let now = self.0.timers.now();
+        while let Some(place) = kept.idle.iter().rposition(|kept| kept.rests_until <= now) {
+            let mut connection = kept.idle.swap_remove(place);
+            if !connection.is_over_age(&kept.keep, now) && connection.is_silent() {
                 return Some(connection);
             }
         }
@@ -54,12 +172,16 @@ impl Pool {
 
     /// A stream on a connection that others may share.
     pub(crate) fn join(&self, endpoint: u64) -> Option<UpstreamStream<Upload>> {
-        self.0.borrow().shared.get(&endpoint)?.iter().find_map(Http2Connection::stream)
+        let all = self.0.idle.borrow();
+        let Kept { keep, shared, .. } = all.connections.get(&endpoint)?;
+        let now = self.0.timers.now();
+        let mut fit = shared.iter().filter(|shared| !shared.is_over_age(keep, now));
+        fit.find_map(|shared| shared.wire.stream())
     }
 
     /// Whose turn it is to open a connection that requests may share.
     pub(crate) fn opening(&self, endpoint: u64) -> Opening {
-        let mut all = self.0.borrow_mut();
+        let mut all = self.0.idle.borrow_mut();
         if all.declining.contains(&endpoint) {
             return Opening::Alone;
         }
@@ -72,18 +194,21 @@ impl Pool {
     }
 
     /// Keeps a connection that requests may share, and notes what the endpoint chose.
-    pub(crate) fn learn(&self, endpoint: u64, connected: &Connected) {
-        let mut all = self.0.borrow_mut();
-        if all.is_forgotten(endpoint) {
-            return;
-        }
+    pub(crate) fn learn(
+        &self,
+        endpoint: &Arc<EndpointState>,
+        keep: KeepAlive,
+        connected: &Connected,
+    ) {
+        let mut all = self.0.idle.borrow_mut();
+        let Some(kept) = all.kept(endpoint, keep) else { return };
         match connected {
             Connected::Http1(_) => {
-                all.declining.insert(endpoint);
+                all.declining.insert(endpoint.id);
             }
             Connected::Http2(connection) => {
-                all.declining.remove(&endpoint);
-                all.shared.entry(endpoint).or_default().push(connection.clone());
+                kept.shared.push(connection.clone());
+                all.declining.remove(&endpoint.id);
             }
         }
     }
@@ -92,65 +217,61 @@ impl Pool {
     pub(crate) fn keep_only(&self, generation: &Generation) {
         let states = generation.upstreams.values().flat_map(|upstream| &upstream.endpoints);
         let known: HashSet<u64> = states.map(|endpoint| endpoint.id).collect();
-        let mut all = self.0.borrow_mut();
+        let mut all = self.0.idle.borrow_mut();
         all.connections.retain(|id, _| known.contains(id));
-        all.shared.retain(|id, _| known.contains(id));
         all.declining.retain(|id| known.contains(id));
         all.known = Some(known);
     }
 
-    /// Drops the idle connections that the upstream has closed, or on which it spoke unasked.
+    /// Drops the connections that are not fit for a request any more.
     pub(crate) fn prune(&self) {
-        let mut all = self.0.borrow_mut();
-        for idle in all.connections.values_mut() {
-            idle.retain_mut(|connection| connection.is_silent());
-        }
-        for shared in all.shared.values_mut() {
-            shared.retain(Http2Connection::look);
-        }
+        let now = self.0.timers.now();
+        self.0.idle.borrow_mut().connections.values_mut().for_each(|kept| kept.prune(now));
     }
 
     /// Drops all idle connections to an endpoint: one of them turned out to be dead. What is under
     /// way on shared ones goes on.
     pub(crate) fn forget(&self, endpoint: u64) {
-        let mut all = self.0.borrow_mut();
-        all.connections.remove(&endpoint);
-        all.shared.remove(&endpoint);
+        self.0.idle.borrow_mut().connections.remove(&endpoint);
     }
 
-    /// Keeps no more than so many idle connections of those that requests share.
-    fn settle(&self, endpoint: u64, limit: usize) {
-        let mut all = self.0.borrow_mut();
-        let Some(shared) = all.shared.get_mut(&endpoint) else { return };
+    /// Keeps no more idle connections than `keep` says of those that requests share.
+    fn settle(&self, endpoint: u64, keep: KeepAlive) {
+        let now = self.0.timers.now();
+        let mut all = self.0.idle.borrow_mut();
+        let Some(kept) = all.connections.get_mut(&endpoint) else { return };
+        kept.keep = keep;
         let mut idle = 0;
-        shared.retain(|connection| {
-            idle += usize::from(!connection.is_busy());
-            connection.is_usable() && (connection.is_busy() || idle <= limit)
+        kept.shared.retain(|shared| {
+            idle += usize::from(!shared.wire.is_busy());
+            shared.is_fit(&keep, now) && (shared.wire.is_busy() || idle <= keep.connections)
         });
     }
 
-    fn put(&self, endpoint: u64, connection: Box<Idle1>, limit: usize) {
-        if !connection.is_reusable() {
+    fn put(
+        &self,
+        endpoint: &Arc<EndpointState>,
+        mut connection: Box<PooledConnection>,
+        keep: KeepAlive,
+    ) {
+        let now = self.0.timers.now();
+        connection.served = connection.served.saturating_add(1);
+        connection.idle_since = now;
+        // Some servers answer HEAD with a body all the same, a moment later: it must not be there
+        // for the next request.
+        let rest = if connection.has_answered_head() { REST } else { Duration::ZERO };
+        connection.rests_until = now.saturating_add(rest);
+        if !connection.is_reusable() || connection.is_over_age(&keep, now) {
             return;
         }
-        let mut all = self.0.borrow_mut();
-        if all.is_forgotten(endpoint) {
-            return;
+        let mut all = self.0.idle.borrow_mut();
+        let Some(kept) = all.kept(endpoint, keep) else { return };
+        if kept.idle.len() >= keep.connections {
+            kept.prune(now);
         }
-        let idle = all.connections.entry(endpoint).or_default();
-        if idle.len() >= limit {
-            idle.retain_mut(|connection| connection.is_silent());
+        if kept.idle.len() < keep.connections {
+            kept.idle.push(connection);
         }
-        if idle.len() < limit {
-            idle.push(connection);
-        }
-    }
-}
-
-impl Idle {
-    /// Whether the endpoint is in no upstream any more.
-    fn is_forgotten(&self, endpoint: u64) -> bool {
-        self.known.as_ref().is_some_and(|known| !known.contains(&endpoint))
     }
 }
 
@@ -180,17 +301,16 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.pool.0.borrow_mut().opening.remove(&self.endpoint);
+        self.pool.0.idle.borrow_mut().opening.remove(&self.endpoint);
     }
 }
 
 /// A connection in use. It goes back to the pool only when its answer was read to the end;
 /// otherwise it is closed, since what it would bring next is nobody's.
 pub(crate) struct Lease {
-    pub(crate) connection: PooledConnection,
+    pub(crate) connection: Carried,
     pub(crate) pool: Pool,
-    pub(crate) endpoint: u64,
-    pub(crate) limit: usize,
+    pub(crate) keep: KeepAlive,
     pub(crate) under_way: UnderWay,
 }
 
@@ -202,13 +322,12 @@ impl Lease {
 
     /// The answer was read to its end.
     pub(crate) fn release(self) {
+        let endpoint = self.under_way.endpoint();
         match self.connection {
-            PooledConnection::Http1(connection) => {
-                self.pool.put(self.endpoint, connection, self.limit);
-            }
-            PooledConnection::Http2(stream) => {
+            Carried::Http1(connection) => self.pool.put(endpoint, connection, self.keep),
+            Carried::Http2(stream) => {
                 drop(stream);
-                self.pool.settle(self.endpoint, self.limit);
+                self.pool.settle(endpoint.id, self.keep);
             }
         }
     }

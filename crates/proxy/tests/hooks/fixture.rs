@@ -9,7 +9,8 @@ use demilune_backends::SystemClock;
 use demilune_core::chain::Part;
 use demilune_core::route::{HostPattern, Matches, Route, Template};
 use demilune_core::snapshot::{
-    Balance, ClientLimits, Endpoint, HostHeader, Listener, Overload, Upstream, UpstreamTls,
+    Balance, ClientLimits, Endpoint, HostHeader, KeepAlive, Listener, Overload, Retry, Upstream,
+    UpstreamTls,
 };
 use demilune_core::{Chain, Hooks, OnFault, Requirement, RouteIndex, Scheme, Snapshot};
 use demilune_proxy::{Plane, PlaneSettings};
@@ -150,9 +151,21 @@ fn upstream(origin: &Origin, idle: Duration) -> Upstream {
         connect_timeout: PATIENT,
         response_timeout: PATIENT,
         idle_timeout: idle,
-        retries: 0,
+        retry: Retry {
+            attempts: 0,
+            connect: true,
+            reset: false,
+            timeout: false,
+            statuses: Vec::new(),
+            budget: 20,
+        },
         requests: 10,
-        idle_connections: 1,
+        weights: vec![1],
+        pending: None,
+        keep_alive: KeepAlive { connections: 1, idle: PATIENT, age: None, requests: None },
+        ejection: None,
+        circuit_breaker: None,
+        look_up_every: PATIENT,
         health: None,
         host: HostHeader::Endpoint,
     }

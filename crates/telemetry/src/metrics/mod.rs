@@ -20,10 +20,10 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 pub(crate) use cells::{Cells, Written};
-use labels::{AttemptLabels, DecisionLabels, RequestLabels, RouteLabels, UpstreamLabels};
+use labels::{AttemptLabels, DecisionLabels, RequestLabels, RouteLabels};
 pub(crate) use labels::{
-    CertificateLabels, EndpointLabels, ListenerLabels, OverloadLabels, RefusedLabels, ReloadLabels,
-    VersionLabels,
+    CertificateLabels, EndpointLabels, ListenerLabels, LookUpLabels, NameLabels, OverloadLabels,
+    RefusedLabels, ReloadLabels, RetryLabels, UpstreamLabels, VersionLabels,
 };
 use sharded::{Count, Histogram, Sharded};
 use table::Table;
@@ -42,6 +42,12 @@ pub(crate) struct Metrics {
     upstream_requests: Sharded<AttemptLabels, Count>,
     upstream_head_duration: Sharded<UpstreamLabels, Histogram>,
     pub(crate) endpoint_healthy: Table<EndpointLabels>,
+    pub(crate) endpoint_ejected: Table<EndpointLabels>,
+    pub(crate) ejections: Family<EndpointLabels, Counter>,
+    pub(crate) circuit_open: Table<UpstreamLabels>,
+    pub(crate) retries: Family<RetryLabels, Counter>,
+    pub(crate) name_addresses: Table<NameLabels>,
+    pub(crate) name_look_ups: Family<LookUpLabels, Counter>,
     pub(crate) connections: Family<ListenerLabels, Gauge>,
     pub(crate) connections_refused: Family<RefusedLabels, Counter>,
     pub(crate) tls_handshake_failures: Family<ListenerLabels, Counter>,
@@ -67,6 +73,12 @@ impl Metrics {
             upstream_requests: Sharded::new(),
             upstream_head_duration: Sharded::new(),
             endpoint_healthy: Table::new(),
+            endpoint_ejected: Table::new(),
+            ejections: Family::default(),
+            circuit_open: Table::new(),
+            retries: Family::default(),
+            name_addresses: Table::new(),
+            name_look_ups: Family::default(),
             connections: Family::default(),
             connections_refused: Family::default(),
             tls_handshake_failures: Family::default(),
@@ -110,11 +122,6 @@ impl Metrics {
             "From sending a request to the head of its answer",
             &self.upstream_head_duration,
         );
-        registry.add(
-            "upstream_endpoint_healthy",
-            "Whether an endpoint passes its health check",
-            &self.endpoint_healthy,
-        );
         registry.add("connections", "Connections open", &self.connections);
         registry.add(
             "connections_refused",
@@ -149,7 +156,40 @@ impl Metrics {
         registry.add("log_write_errors", "Failures of the log's sink", &self.log_write_errors);
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.0.register("build", "The program", build);
+        self.register_upstreams();
         self.registry.register_collector(Box::new(Arc::clone(&self.watched)));
+    }
+
+    /// What is known of upstreams beside what each exchange counts.
+    fn register_upstreams(&mut self) {
+        let mut registry = Registrations(&mut self.registry);
+        registry.add(
+            "upstream_endpoint_healthy",
+            "Whether an endpoint passes its health check",
+            &self.endpoint_healthy,
+        );
+        registry.add(
+            "upstream_endpoint_ejected",
+            "Whether an endpoint is out for its failures",
+            &self.endpoint_ejected,
+        );
+        registry.add(
+            "upstream_ejections",
+            "How often an endpoint was taken out for its failures",
+            &self.ejections,
+        );
+        registry.add(
+            "upstream_circuit_open",
+            "Whether an upstream gets no requests for their failures",
+            &self.circuit_open,
+        );
+        registry.add("upstream_retries", "Requests sent again, or not", &self.retries);
+        registry.add(
+            "upstream_name_addresses",
+            "Addresses in use of an endpoint's name",
+            &self.name_addresses,
+        );
+        registry.add("upstream_name_look_ups", "Look-ups of endpoints' names", &self.name_look_ups);
     }
 
     /// All metrics as OpenMetrics text.

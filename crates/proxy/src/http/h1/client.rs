@@ -86,6 +86,8 @@ pub(crate) struct UpstreamConnection<B> {
     timer: Timer,
     /// Whether it may serve another request, as far as is known.
     reusable: bool,
+    /// Whether the last answer was one to HEAD.
+    answered_head: bool,
     /// Whether a byte of the request was written, or of its body taken.
     written: bool,
 }
@@ -112,6 +114,7 @@ where
             coming: Coming::Nothing,
             timer: timers.timer(),
             reusable: true,
+            answered_head: false,
             written: false,
         }
     }
@@ -126,9 +129,19 @@ where
             && self.buffer.is_empty()
     }
 
+    /// Whether its last answer was one to HEAD.
+    pub(crate) fn has_answered_head(&self) -> bool {
+        self.answered_head
+    }
+
     /// Whether it is still open, and silent, after it was idle.
     pub(crate) fn is_silent(&mut self) -> bool {
         self.is_reusable() && self.stream.is_silent()
+    }
+
+    /// Whether nothing was said on it yet: for a fresh one.
+    pub(crate) fn is_unspoken(&mut self) -> bool {
+        self.stream.is_unspoken()
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -215,7 +228,8 @@ where
                 if switched {
                     return Poll::Ready(Ok(reply));
                 }
-                let bodiless = method == Method::HEAD
+                self.answered_head = method == Method::HEAD;
+                let bodiless = self.answered_head
                     || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
                 return Poll::Ready(self.expect(head.body, bodiless).map(|()| reply));
             }

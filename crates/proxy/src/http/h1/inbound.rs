@@ -98,7 +98,8 @@ impl Inbound {
                 }
             }
             // Old clients end a body with a line break that is no part of it.
-            let idle = matches!(&*self.buffer, b"" | b"\r" | b"\r\n");
+            let idle =
+                self.buffer.is_empty() || (!fresh && matches!(&*self.buffer, b"\r" | b"\r\n"));
             if idle && (self.ended || (curfew && !fresh)) {
                 return Poll::Ready(Heard::End);
             }

@@ -29,8 +29,6 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS_LIMIT as u32;
 /// How long an endpoint may take to end a connection that is not needed any more.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// How often a connection without requests is looked at before it is given up: that many seconds.
-const IDLE_LOOKS: u32 = 60;
 
 /// A connection to an endpoint.
 #[derive(Clone)]
@@ -42,8 +40,10 @@ struct Shared {
     /// Whether it is within TLS.
     secure: bool,
     open: Cell<usize>,
-    /// How often it was looked at since it had a request.
-    looks: Cell<u32>,
+    /// When the last request ended, or it was opened.
+    idle_since: Cell<Duration>,
+    /// How many requests have begun on it.
+    served: Cell<u32>,
     /// Whether it is to get no further requests.
     retired: Cell<bool>,
     /// Told when nobody uses it any more.
@@ -85,7 +85,8 @@ impl Http2Connection {
             timers: timers.clone(),
             secure,
             open: Cell::new(0),
-            looks: Cell::new(0),
+            idle_since: Cell::new(timers.now()),
+            served: Cell::new(0),
             retired: Cell::new(false),
             unused,
         })))
@@ -99,7 +100,7 @@ impl Http2Connection {
             return None;
         }
         self.0.open.set(open + 1);
-        self.0.looks.set(0);
+        self.0.served.set(self.0.served.get().saturating_add(1));
         Some(UpstreamStream::new(Slot(self.clone())))
     }
 
@@ -115,11 +116,14 @@ impl Http2Connection {
         self.0.open.get() > 0
     }
 
-    /// Looks at it, as happens once a second. Whether it is still worth keeping.
-    pub(crate) fn look(&self) -> bool {
-        let looks = if self.is_busy() { 0 } else { self.0.looks.get() + 1 };
-        self.0.looks.set(looks);
-        looks <= IDLE_LOOKS && self.is_usable()
+    /// Since when no request is under way; `None` where one is.
+    pub(crate) fn idle_since(&self) -> Option<Duration> {
+        (!self.is_busy()).then(|| self.0.idle_since.get())
+    }
+
+    /// How many requests have begun on it.
+    pub(crate) fn served(&self) -> u32 {
+        self.0.served.get()
     }
 
     /// Gets no further requests; those under way finish.
@@ -151,8 +155,9 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let open = &self.0.0.open;
+        let Shared { open, idle_since, timers, .. } = &*self.0.0;
         open.set(open.get().saturating_sub(1));
+        idle_since.set(timers.now());
     }
 }
 
