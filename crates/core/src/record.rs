@@ -31,7 +31,8 @@ pub struct Record<'a> {
     pub path: &'a str,
     /// What the client says it is.
     pub user_agent: &'a str,
-    /// The status sent; 0 where the client left before any was.
+    /// The status sent; 0 where the client left before any was. For a refusal that a gRPC caller
+    /// was told as `grpc-status`, the one that everybody else is told.
     pub status: u16,
     /// The route that matched.
     pub route: Option<&'a str>,

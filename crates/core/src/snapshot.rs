@@ -192,6 +192,8 @@ pub struct Upstream {
     pub tls: UpstreamTls,
     /// How an endpoint is chosen.
     pub balance: Balance,
+    /// Where HTTP/2 is spoken; `None` for nowhere.
+    pub http2: Option<UpstreamHttp2>,
     /// For the TCP connection, and again for the TLS handshake.
     pub connect_timeout: Duration,
     /// From sending the request's head to the answer's head.
@@ -252,6 +254,15 @@ pub struct UpstreamTls {
     pub tls13_only: bool,
     /// Where the document says so.
     pub place: String,
+}
+
+/// How endpoints come to be spoken to over HTTP/2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamHttp2 {
+    /// `https` endpoints are offered it beside HTTP/1.1, and choose.
+    Alpn,
+    /// `http` endpoints are known to speak it.
+    PriorKnowledge,
 }
 
 /// How an endpoint is chosen among those that may get requests.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use demilune_identity::{ApiKey, PasswordHash, Pepper};
 
 use crate::harness::{ALICE_KEY, ALICE_PASSWORD, BOB_KEY};
+use crate::http2_origin::Http2Origin;
 use crate::origin::Origin;
 
 /// What the file `pepper` holds, which [`callers`] names.
@@ -28,6 +29,13 @@ impl Document {
     #[must_use]
     pub fn before(origin: &Origin) -> Self {
         Self::default().endpoint(&origin.url())
+    }
+
+    /// Before this origin, known to speak HTTP/2; and behind a listener that speaks it, too.
+    #[must_use]
+    pub fn before_http2(origin: &Http2Origin) -> Self {
+        let this = Self::default().endpoint(&origin.url());
+        this.upstream("http2: prior_knowledge").listener("http2: prior_knowledge")
     }
 
     /// Adds an endpoint to the upstream.

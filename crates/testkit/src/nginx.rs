@@ -24,23 +24,35 @@ impl Nginx {
     /// every request with 200 and `hello`.
     #[must_use]
     pub fn start(folder: &Path, name: &str) -> Self {
-        (0..TRIES).find_map(|_| Self::try_start(folder, name, "")).expect("nginx starts")
+        Self::listening(folder, name, "ssl", "")
+    }
+
+    /// As [`Nginx::start`], with HTTP/2 for those who choose it; it answers `/protocol` with
+    /// the protocol that it was asked in.
+    #[must_use]
+    pub fn http2(folder: &Path, name: &str) -> Self {
+        Self::listening(folder, name, "ssl http2", "")
     }
 
     /// As [`Nginx::start`] with more settings of the server, such as `ssl_verify_client on;`.
     /// It answers `hello` and the subject of the client's certificate.
     #[must_use]
     pub fn start_with(folder: &Path, name: &str, settings: &str) -> Self {
-        (0..TRIES).find_map(|_| Self::try_start(folder, name, settings)).expect("nginx starts")
+        Self::listening(folder, name, "ssl", settings)
     }
 
-    fn try_start(certificates: &Path, name: &str, more: &str) -> Option<Self> {
+    fn listening(folder: &Path, name: &str, options: &str, more: &str) -> Self {
+        let start = |_| Self::try_start(folder, name, options, more);
+        (0..TRIES).find_map(start).expect("nginx starts")
+    }
+
+    fn try_start(certificates: &Path, name: &str, options: &str, more: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
         let settings = folder.path().join("nginx.conf");
-        fs::write(&settings, document(address, &certificates.join(name), more)).unwrap();
+        fs::write(&settings, document(address, &certificates.join(name), options, more)).unwrap();
         let mut child = peer("nginx")
             .arg("-p")
             .arg(folder.path())
@@ -65,7 +77,7 @@ impl Drop for Nginx {
     }
 }
 
-fn document(address: SocketAddr, certificate: &Path, more: &str) -> String {
+fn document(address: SocketAddr, certificate: &Path, options: &str, more: &str) -> String {
     let subject = if more.is_empty() { "" } else { "$ssl_client_s_dn" };
     let certificate = certificate.display();
     format!(
@@ -83,11 +95,12 @@ http {{
     scgi_temp_path scgi;
     keepalive_requests 100000;
     server {{
-        listen {address} ssl;
+        listen {address} {options};
         ssl_certificate {certificate}.pem;
         ssl_certificate_key {certificate}.key;
         {more}
         location / {{ return 200 hello{subject}; }}
+        location /protocol {{ return 200 $server_protocol; }}
     }}
 }}
 "

@@ -26,6 +26,7 @@ mod write;
 pub use chunked::{Chunk, ChunkedDecoder, is_forbidden_trailer};
 pub use find::{HeadFinder, HeadLimits};
 pub use framing::BodyLength;
+pub use name::looks_alike;
 pub use refusal::Refusal;
 pub use request::{RequestHead, parse_request};
 pub use response::{ResponseHead, parse_response};

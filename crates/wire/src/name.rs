@@ -42,8 +42,9 @@ pub(crate) fn known(bytes: &[u8]) -> Option<(&'static HeaderName, Kind)> {
 }
 
 /// Whether a name that is not one of those that frame or route could be taken for one:
-/// `content_length`, `Transfer.Encoding`, `host_`.
-pub(crate) fn looks_alike(name: &[u8]) -> bool {
+/// `content_length`, `Transfer.Encoding`, `host_`. True of those names themselves, too.
+#[must_use]
+pub fn looks_alike(name: &[u8]) -> bool {
     const TRUE: [&str; 3] = ["contentlength", "transferencoding", "host"];
     // Most names differ in their first or last letter.
     let (Some(first), Some(last)) = (name.first(), name.last()) else { return false };

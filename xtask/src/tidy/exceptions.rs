@@ -17,6 +17,7 @@ pub(super) struct Exception {
 
 /// All exceptions: `e(rule, path, subject, reason)`.
 pub(super) const TABLE: &[Exception] = &[
+    e("codec", "crates/testkit/", "", "an origin and a client of HTTP/2 for tests"),
     e("modules", "fuzz/libfuzzer/", "", "a binary of a workspace of its own"),
     e(
         "columns",

@@ -6,16 +6,17 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use demilune_core::head::Scheme;
 use demilune_core::path::Target;
 use demilune_core::snapshot::{
-    Balance, ConsistentHash, Endpoint, HashOn, Health, HostHeader, Upstream,
+    Balance, ConsistentHash, Endpoint, HashOn, Health, HostHeader, Upstream, UpstreamHttp2,
 };
 use http::{HeaderName, HeaderValue};
 
 use super::Compiler;
 use crate::model::{
     BalanceConfig, DnsConfig, EndpointConfig, EndpointUrl, HashOnConfig, HealthConfig, HostConfig,
-    UpstreamConfig,
+    UpstreamConfig, UpstreamHttp2Config,
 };
 
 /// The most endpoints of one upstream.
@@ -70,6 +71,7 @@ impl Compiler<'_> {
             weights: config.endpoints.iter().map(|endpoint| endpoint.weight.max(1)).collect(),
             tls: self.upstream_tls(&path, config),
             balance: self.balance(&format!("{path}.balance"), &config.balance),
+            http2: self.upstream_http2(&path, config),
             connect_timeout: timeouts.connect.0,
             response_timeout: timeouts.response.0,
             idle_timeout: timeouts.idle.0,
@@ -86,6 +88,24 @@ impl Compiler<'_> {
                 HostConfig::Client => HostHeader::Client,
             },
         }
+    }
+
+    fn upstream_http2(&mut self, path: &str, config: &UpstreamConfig) -> Option<UpstreamHttp2> {
+        let (http2, scheme, reason) = match config.http2? {
+            UpstreamHttp2Config::Alpn => {
+                let reason = "`alpn` has no effect: no endpoint is `https`";
+                (UpstreamHttp2::Alpn, Scheme::Https, reason)
+            }
+            UpstreamHttp2Config::PriorKnowledge => {
+                let reason = "`prior_knowledge` has no effect: no endpoint is `http`; \
+                              `https` endpoints choose HTTP/2 by `alpn`";
+                (UpstreamHttp2::PriorKnowledge, Scheme::Http, reason)
+            }
+        };
+        if config.endpoints.iter().all(|endpoint| endpoint.url.scheme != scheme) {
+            self.error("config.no_effect", &format!("{path}.http2"), reason);
+        }
+        Some(http2)
     }
 
     fn balance(&mut self, path: &str, config: &BalanceConfig) -> Balance {

@@ -19,7 +19,7 @@ pub use listener::{
 pub use route::{Authenticate, MatchConfig, RouteConfig};
 pub use upstream::{
     DnsConfig, HealthConfig, HostConfig, KeepAliveConfig, PendingConfig, TimeoutsConfig,
-    TlsVersion, UpstreamConfig, UpstreamTlsConfig,
+    TlsVersion, UpstreamConfig, UpstreamHttp2Config, UpstreamTlsConfig,
 };
 
 use std::collections::BTreeMap;

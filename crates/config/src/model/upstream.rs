@@ -26,6 +26,10 @@ pub struct UpstreamConfig {
     /// `consistent_hash`.
     #[serde(default)]
     pub balance: BalanceConfig,
+    /// Where HTTP/2 is spoken: `alpn` (`https` endpoints that choose it) or `prior_knowledge`
+    /// (`http` endpoints, without asking). Default: HTTP/1.1 only.
+    #[serde(default)]
+    pub http2: Option<UpstreamHttp2Config>,
     /// How long is waited for what.
     #[serde(default)]
     pub timeouts: TimeoutsConfig,
@@ -147,6 +151,16 @@ pub enum TlsVersion {
     /// TLS 1.3.
     #[serde(rename = "tls_1_3")]
     Tls13,
+}
+
+/// How endpoints come to be spoken to over HTTP/2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UpstreamHttp2Config {
+    /// `https` endpoints are offered it beside HTTP/1.1, and choose.
+    Alpn,
+    /// `http` endpoints are known to speak it.
+    PriorKnowledge,
 }
 
 /// What the endpoints are told as `Host`.

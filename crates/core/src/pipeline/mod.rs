@@ -7,7 +7,7 @@ mod outgoing;
 mod response;
 
 pub use crate::verdict::Ending;
-pub use outgoing::is_reserved_header;
+pub use outgoing::{is_reserved_header, may_pass};
 pub use response::{Cut, RESPONSE_TOO_LARGE, ResponseChunks, response_too_large};
 
 use std::borrow::Cow;

@@ -28,14 +28,7 @@ pub(super) fn outgoing(chain: &Chain, request: &Request<'_>) -> Option<Outgoing>
     let mut headers = HeaderMap::with_capacity(head.headers.len() + 8);
     let nominated = nominated(&head.headers);
     for (name, value) in &head.headers {
-        let drop = is_hop_by_hop(name.as_str())
-            || is_reserved_header(name.as_str())
-            || nominated.iter().any(|n| n == name.as_str())
-            || chain
-                .strip()
-                .iter()
-                .any(|c| matches!(c, Carrier::Header(h) if same_to_cgi(h, name)));
-        if !drop {
+        if may_pass(chain, name) && !nominated.iter().any(|n| n == name.as_str()) {
             headers.append(name.clone(), value.clone());
         }
     }
@@ -51,6 +44,16 @@ pub(super) fn outgoing(chain: &Chain, request: &Request<'_>) -> Option<Outgoing>
     }
     identify(&mut headers, request);
     Some(Outgoing { method: head.method.clone(), target: stripped(chain, &head.target)?, headers })
+}
+
+/// Whether a field of a client's head or trailers may reach the upstream: it governs no connection,
+/// says nothing that only the gateway says, and carries no credential of the route's.
+#[must_use]
+pub fn may_pass(chain: &Chain, name: &HeaderName) -> bool {
+    let carries = |c: &Carrier| matches!(c, Carrier::Header(h) if same_to_cgi(h, name));
+    !is_hop_by_hop(name.as_str())
+        && !is_reserved_header(name.as_str())
+        && !chain.strip().iter().any(carries)
 }
 
 /// Asks the upstream for an answer that hooks on bodies can see all of: whole, and without a

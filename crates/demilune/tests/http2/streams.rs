@@ -168,6 +168,29 @@ fn a_stream_whose_window_stays_shut_is_reset_and_its_origin_told() {
 }
 
 #[test]
+fn a_client_that_opens_its_window_in_drips_is_given_up_though_each_drip_is_in_time() {
+    let origin = long(1 << 20);
+    let gateway = before(&origin);
+    let mut client = Http2::connect(gateway.address("main"), &[(4, 100)]);
+    let stream = client.begin("/drips");
+    let code = loop {
+        let frame = client.read().unwrap();
+        match frame.kind {
+            0 => {
+                std::thread::sleep(Duration::from_millis(200));
+                client.send(Http2::frame(8, 0, stream, &1_u32.to_be_bytes()));
+            }
+            3 => break frame.payload,
+            _ => {}
+        }
+    };
+    assert_eq!(code, [0, 0, 0, 8]);
+    let line = gateway.access("/drips");
+    assert_eq!(line["end"], "client_left");
+    assert!(line["sent"].as_u64().unwrap() < 1 << 20, "{line}");
+}
+
+#[test]
 fn an_upload_is_taken_as_fast_as_the_origin_takes_it() {
     let (release, released) = channel::<()>();
     let released = Mutex::new(released);

@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use demilune_core::{Body, Denial, Ending, Stage};
@@ -91,6 +92,7 @@ fn metered(
         timer: IdleTimer::new(job.connection.limits.body_idle),
         timers: closing.worker().timers.clone(),
         pace: Pace::default(),
+        route: Arc::clone(&job.route),
         least_rate: job.connection.limits.least_rate,
     })
 }

@@ -141,8 +141,11 @@ impl Body for Download {
             Source::Broken(error) => Some(Err(error.clone())),
             Source::Filtered(filtered) => ready!(filtered.poll(cx)).map(|r| r.map(Frame::data)),
             Source::Upstream(Streamed { lease, idle, .. }) => {
-                let next = ready!(lease.connection.poll_data(cx, *idle));
-                next.map(|next| next.map(Frame::data))
+                match ready!(lease.connection.poll_data(cx, *idle)) {
+                    Some(next) => Some(next.map(Frame::data)),
+                    // HTTP/1 has no place for them that its clients look at: there they end.
+                    None => lease.connection.take_trailers().map(|it| Ok(Frame::trailers(it))),
+                }
             }
         };
         let live = matches!(this.source, Source::Upstream(_) | Source::Filtered(_));

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use demilune_core::{BodyMeter, Denial};
-use http::StatusCode;
+use demilune_core::{BodyMeter, Denial, Route, pipeline};
+use http::{HeaderMap, HeaderName, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
@@ -52,6 +52,8 @@ pub(crate) struct MeteredBody {
     pub(crate) timer: IdleTimer,
     pub(crate) timers: Timers,
     pub(crate) pace: Pace,
+    /// Whose credentials its trailers must not carry on.
+    pub(crate) route: Arc<Route>,
     /// Bytes a second that it must not fall below.
     pub(crate) least_rate: u64,
 }
@@ -62,6 +64,21 @@ impl MeteredBody {
         let error = WireError::cut(denial.code);
         self.refusal.borrow_mut().get_or_insert((by, denial));
         error
+    }
+
+    /// Trailers are fields of the client as those of its head are.
+    fn without_reserved(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let Some(trailers) = frame.trailers_ref() else { return frame };
+        let may_pass = |name: &&HeaderName| pipeline::may_pass(&self.route.chain, name);
+        let fields = trailers.keys().filter(may_pass).flat_map(|name| {
+            trailers.get_all(name).iter().map(move |value| (name.clone(), value.clone()))
+        });
+        // What is appended one by one keeps those of one name.
+        let mut kept = HeaderMap::new();
+        for (name, value) in fields {
+            kept.append(name, value);
+        }
+        Frame::trailers(kept)
     }
 
     fn count(&self, length: usize) -> Result<(), WireError> {
@@ -113,7 +130,7 @@ impl Body for MeteredBody {
                     let denial = Denial::new(status, "http.body_too_slow", public);
                     return Poll::Ready(Some(Err(this.refuse("http", Box::new(denial)))));
                 }
-                Some(this.count(length).map(|()| frame))
+                Some(this.count(length).map(|()| this.without_reserved(frame)))
             }
             Some(Err(error)) => Some(Err(this.broken(error))),
             None => None,

@@ -8,6 +8,7 @@ mod decode;
 mod download;
 mod endpoint;
 mod filtered;
+mod grpc;
 mod inflate;
 mod metered;
 mod tunnel;
@@ -32,7 +33,7 @@ use demilune_core::{
     Stage, pipeline, problem,
 };
 use futures_util::FutureExt;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use smallvec::SmallVec;
 
@@ -47,6 +48,7 @@ use arrival::{arrive, redirection};
 use body::Intake;
 use closing::{Closing, PANICKED};
 use download::Download;
+use grpc::Caller;
 use tunnel::Tunnel;
 
 /// What the exchanges of one connection share.
@@ -71,15 +73,17 @@ pub(crate) async fn exchange(
 ) -> Answered {
     let id = worker.next_id();
     let telemetry = Arc::clone(&worker.shared.telemetry);
+    let caller = Caller::of(&wire.method, wire.version, &wire.headers);
     match AssertUnwindSafe(answer(worker, connection, wire, id)).catch_unwind().await {
         Ok(answered) => answered,
         Err(_) => {
             telemetry.exchange_panicked(id);
             let public = "the gateway failed";
             let status = StatusCode::INTERNAL_SERVER_ERROR;
-            let (head, body) = problem::render(&Denial::new(status, PANICKED, public), id);
-            let body = Download::whole(body, None);
-            WireResponse { status, headers: head.headers, length: None, close: true, body }
+            let denial = Denial::new(status, PANICKED, public);
+            let (head, body) = problem::render(&denial, id);
+            let answered = finish_refusal(head, body, &denial, None, caller);
+            WireResponse { close: true, ..answered }
         }
     }
 }
@@ -93,7 +97,7 @@ async fn answer(
     let generation = worker.generation();
     let mut closing = Closing::begin(&worker, &connection, id, wire.version);
     let scheme = if connection.downstream.tls.is_some() { Scheme::Https } else { Scheme::Http };
-    let bodiless = wire.method == http::Method::HEAD;
+    let caller = Caller::of(&wire.method, wire.version, &wire.headers);
     let parts = Parts {
         method: wire.method,
         uri: wire.uri,
@@ -106,36 +110,38 @@ async fn answer(
         Err(refused) => {
             let (denial, parts) = *refused;
             closing.unjudged(&parts);
-            return early(closing, "http", &denial, bodiless);
+            return early(closing, "http", &denial, caller);
         }
     };
     closing.understood(&head);
     let overload = &generation.snapshot.overload;
     match worker.load.take_on(overload, &worker.shared, worker.timers.late()) {
         Ok(carried) => closing.carried(carried),
-        Err(denial) => return early(closing, "gateway", &denial, bodiless),
+        Err(denial) => return early(closing, "gateway", &denial, caller),
     }
     let serving = generation.serving(&connection.downstream.listener, connection.address);
     let (serving, own) = match arrive(serving, &connection, &head) {
         Ok(arrived) => arrived,
-        Err((by, denial)) => return early(closing, by, &denial, bodiless),
+        Err((by, denial)) => return early(closing, by, &denial, caller),
     };
     closing.came_from(own.as_ref());
     if serving.listener.redirects {
         let head = redirection(&head);
         closing.answered(head.status);
-        return finish_whole(head, Bytes::new(), closing, bodiless);
+        return finish_whole(head, Bytes::new(), Some(closing), caller);
     }
     let found = find_route(&serving.listener.routes, &head);
     let matched = found.is_some();
     let route = found.unwrap_or_else(|| Arc::clone(&generation.snapshot.unmatched));
     closing.routed(&route, matched);
     let job = Job { generation, connection, own, head, route, matched };
-    let deadline = job.connection.limits.request.map(|limit| {
-        let timer = worker.timers.timer();
-        timer.set(limit);
-        timer
-    });
+    let (deadline, code) = match job.deadline(&worker) {
+        Ok(deadline) => deadline,
+        Err(denial) => {
+            let ending = closing.refuse("http", Stage::Edge, denial);
+            return job.end(closing, ending);
+        }
+    };
     let ended = {
         let mut admitted = pin!(job.admitted(&mut closing, wire.body, wire.upgrade));
         let ended = std::future::poll_fn(|cx| match (admitted.as_mut().poll(cx), &deadline) {
@@ -151,7 +157,7 @@ async fn answer(
         None => {
             let public = "the request took too long";
             let status = StatusCode::GATEWAY_TIMEOUT;
-            let denial = Denial::new(status, "gateway.request_timeout", public);
+            let denial = Denial::new(status, code, public);
             let ending = closing.refuse("gateway", Stage::Upstream, denial);
             job.end(closing, ending)
         }
@@ -159,13 +165,13 @@ async fn answer(
 }
 
 /// A refusal before a route is known.
-fn early(mut closing: Box<Closing>, by: &'static str, denial: &Denial, bodiless: bool) -> Answered {
+fn early(mut closing: Box<Closing>, by: &'static str, denial: &Denial, caller: Caller) -> Answered {
     closing.exchange_mut().refuse(by, Stage::Edge, denial);
     let (head, body) = problem::render(denial, closing.id());
     closing.answered(head.status);
     // Where a head has no certain meaning, neither has what follows it.
     let close = by == "http";
-    WireResponse { close, ..finish_whole(head, body, closing, bodiless) }
+    WireResponse { close, ..finish_refusal(head, body, denial, Some(closing), caller) }
 }
 
 fn find_route(routes: &RouteIndex, head: &RequestHead) -> Option<Arc<Route>> {
@@ -301,9 +307,32 @@ impl Job {
         Ok(Response { head, kind })
     }
 
+    /// By when all is to be over, if there is a limit: the listener's or, where it is shorter, the
+    /// caller's own; and the code of the refusal when it passes.
+    fn deadline(&self, worker: &Worker) -> Result<(Option<Timer>, &'static str), Denial> {
+        let (ours, theirs) = (self.connection.limits.request, grpc::timeout(&self.head)?);
+        let (limit, code) = match (ours, theirs) {
+            (ours, Some(theirs)) if ours.is_none_or(|ours| theirs < ours) => {
+                (theirs, "grpc.deadline")
+            }
+            (Some(ours), _) => (ours, "gateway.request_timeout"),
+            _ => return Ok((None, "")),
+        };
+        let timer = worker.timers.timer();
+        timer.set(limit);
+        Ok((Some(timer), code))
+    }
+
     fn idle_timeout(&self) -> std::time::Duration {
         let upstream = self.generation.upstreams.get(&self.route.upstream);
         upstream.map_or(self.connection.limits.body_idle, |u| u.settings.idle_timeout)
+    }
+
+    /// Whether the client says that it reads trailers (RFC 9110 section 6.5.1); those of HTTP/1
+    /// end here.
+    fn reads_trailers(&self) -> bool {
+        self.head.version == Version::HTTP_2
+            && self.head.headers.get(TE).is_some_and(|te| te.as_bytes() == b"trailers")
     }
 
     async fn send(
@@ -331,6 +360,7 @@ impl Job {
                 self.connection.downstream.address(),
             ),
             websocket,
+            trailers: self.reads_trailers(),
             refusal: upload.refusal,
         };
         let mut attempts = upstream::Attempts::default();
@@ -365,32 +395,55 @@ impl Job {
 
     /// A policy's answer or a refusal, on its way to the client.
     fn end(&self, mut closing: Box<Closing>, ending: Ending) -> Answered {
-        let (mut head, body) = match ending {
-            Ending::Deny(denial) => problem::render(&denial, closing.id()),
+        let ((mut head, body), denial) = match ending {
+            Ending::Deny(denial) => (problem::render(&denial, closing.id()), Some(denial)),
             Ending::Answer(answer) => {
                 let headers = answer.headers.into_iter().collect::<HeaderMap>();
-                (ResponseHead { status: answer.status, headers }, answer.body)
+                ((ResponseHead { status: answer.status, headers }, answer.body), None)
             }
         };
         let request = self.request(&closing);
         closing.exchange_mut().rewrite_response(&self.route.chain, request, &mut head);
         closing.answered(head.status);
-        finish_whole(head, body, closing, self.head.method == http::Method::HEAD)
+        let (closing, caller) = (Some(closing), Caller::of_head(&self.head));
+        match denial {
+            Some(denial) => finish_refusal(head, body, &denial, closing, caller),
+            None => finish_whole(head, body, closing, caller),
+        }
     }
 }
 
-/// An answer whose body is there already; `bodiless` where the client is told its length only.
+/// A refusal in the form that its caller understands. The log keeps the status that it has for
+/// everybody.
+fn finish_refusal(
+    head: ResponseHead,
+    body: Bytes,
+    denial: &Denial,
+    closing: Option<Box<Closing>>,
+    caller: Caller,
+) -> Answered {
+    match caller {
+        Caller::Grpc => {
+            let head = grpc::trailers_only(head, denial);
+            finish_whole(head, Bytes::new(), closing, caller)
+        }
+        Caller::Plain | Caller::Head => finish_whole(head, body, closing, caller),
+    }
+}
+
+/// An answer whose body is there already.
 fn finish_whole(
     head: ResponseHead,
     body: Bytes,
-    closing: Box<Closing>,
-    bodiless: bool,
+    closing: Option<Box<Closing>>,
+    caller: Caller,
 ) -> Answered {
-    if !bodiless || body.is_empty() {
-        return finish_head(head, None, Download::whole(body, Some(closing)));
+    if caller != Caller::Head || body.is_empty() {
+        return finish_head(head, None, Download::whole(body, closing));
     }
+    // It is told its length only.
     let length = u64::try_from(body.len()).ok();
-    finish_head(head, length, Download::whole(Bytes::new(), Some(closing)))
+    finish_head(head, length, Download::whole(Bytes::new(), closing))
 }
 
 fn finish_head(head: ResponseHead, length: Option<u64>, body: Download) -> Answered {

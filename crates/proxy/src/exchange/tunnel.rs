@@ -31,7 +31,7 @@ impl Tunnel {
         clients.spawn(async move {
             let Self { client, lease, idle } = self;
             let Some(client) = client.finish().await else { return };
-            let (upstream, _under_way) = lease.into_begun();
+            let Some((upstream, _under_way)) = lease.into_begun() else { return };
             let received = Rc::clone(closing.received());
             let sent = Cell::new(0_u64);
             // Nobody can tell a tunnel to finish what it is doing: in a drain it has until the

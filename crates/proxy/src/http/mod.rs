@@ -13,7 +13,7 @@ mod watch;
 pub(crate) use body::RequestBody;
 pub(crate) use error::WireError;
 pub(crate) use h1::{Reply, STALLED, SendFailure, Sending, UpstreamConnection};
-pub(crate) use h2::{frames, protocol_of};
+pub(crate) use h2::{Http2Connection, UpstreamStream, frames, protocol_of};
 pub(crate) use server::{Protocol, Terms, serve};
 pub use simple::{SimpleRequest, SimpleResponse, serve_simple};
 pub(crate) use stream::{Begun, Stream};

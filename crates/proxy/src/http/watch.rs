@@ -73,7 +73,7 @@ pub(crate) struct Deadlines {
     pub(crate) head: Option<Duration>,
     /// While it takes nothing of what is written to it.
     pub(crate) write: Duration,
-    /// Bytes a second, on average, that it must take while it is waited for; over HTTP/1.
+    /// Bytes a second of an answer, on average, that it must take while it is waited for.
     pub(crate) least_rate: u64,
 }
 

@@ -26,6 +26,8 @@ use crate::generation::Problem;
 #[derive(Clone)]
 pub(crate) struct ClientTls {
     pub(crate) config: Arc<ClientConfig>,
+    /// As that, but HTTP/2 is offered too; where the upstream may speak it.
+    pub(crate) with_http2: Option<Arc<ClientConfig>>,
 }
 
 impl ClientTls {
@@ -35,7 +37,7 @@ impl ClientTls {
     /// # Errors
     /// Where there is none: an upstream that cannot be verified is not used. Where a certificate
     /// or key cannot be used; never with a part of the key.
-    pub(crate) fn new(settings: &UpstreamTls) -> Result<Self, Problem> {
+    pub(crate) fn new(settings: &UpstreamTls, http2: bool) -> Result<Self, Problem> {
         let problem = |code, reason| Problem { place: settings.place.clone(), code, reason };
         let mut roots = RootCertStore::empty();
         if let Some(pem) = &settings.authorities {
@@ -87,12 +89,13 @@ impl ClientTls {
                 })?
             }
         };
-        Ok(Self { config: Arc::new(alpn(config)) })
+        let with_http2 = http2.then(|| Arc::new(alpn(config.clone(), &[b"h2", b"http/1.1"])));
+        Ok(Self { config: Arc::new(alpn(config, &[b"http/1.1"])), with_http2 })
     }
 }
 
-fn alpn(mut config: ClientConfig) -> ClientConfig {
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+fn alpn(mut config: ClientConfig, protocols: &[&[u8]]) -> ClientConfig {
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     config
 }
 

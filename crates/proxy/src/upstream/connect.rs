@@ -9,13 +9,15 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::pool::PooledConnection;
+use super::connection::Connected;
+use super::pool::{PooledConnection, SharedConnection};
 use super::{EndpointState, Place};
-use crate::http::{Stream, UpstreamConnection};
+use crate::http::{Http2Connection, Stream, UpstreamConnection};
 use crate::timer::Timers;
+use crate::worker::Tasks;
 
 /// Why no connection could be made. In each case nothing of the request was sent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum ConnectFailure {
     /// The name has no address, or nobody answered at any.
     Unreachable(String),
@@ -23,38 +25,54 @@ pub(crate) enum ConnectFailure {
     TimedOut,
     /// The certificate did not verify, or the handshake failed.
     Tls(String),
+    /// It does not speak HTTP/2, though it said so, or the document does.
+    Http2(String),
 }
 
 impl ConnectFailure {
     pub(crate) fn reason(&self) -> &str {
         match self {
-            Self::Unreachable(reason) | Self::Tls(reason) => reason,
+            Self::Unreachable(reason) | Self::Tls(reason) | Self::Http2(reason) => reason,
             Self::TimedOut => "the connect deadline passed",
         }
     }
 }
 
-/// Opens a connection for HTTP/1.1.
+/// Opens a connection; for HTTP/2 where that is wanted and, within TLS, chosen. One of `tasks`
+/// then drives it.
 pub(crate) async fn connect(
     state: &EndpointState,
     settings: &Upstream,
-    timers: &Timers,
-) -> Result<PooledConnection, ConnectFailure> {
+    (timers, tasks): (&Timers, &Tasks),
+    http2: bool,
+) -> Result<Connected, ConnectFailure> {
     let (stream, ip) = tcp(state, settings.connect_timeout).await?;
     let _ = stream.set_nodelay(true);
-    let stream = match &state.tls {
-        None => Stream::Plain(stream),
+    let (stream, http2) = match &state.tls {
+        None => (Stream::Plain(stream), http2),
         Some(tls) => {
             let name = settings.tls.server_name.as_deref().unwrap_or(&state.endpoint.host);
             let name = ServerName::try_from(name.to_owned())
                 .map_err(|_| ConnectFailure::Tls("not a name that can be verified".to_owned()))?;
-            let connector = TlsConnector::from(std::sync::Arc::clone(&tls.config));
+            let config = tls.with_http2.as_ref().filter(|_| http2).unwrap_or(&tls.config);
+            let connector = TlsConnector::from(std::sync::Arc::clone(config));
             let handshake = async { connector.connect(name, stream).await.map_err(tls_failure) };
             let stream = within(settings.connect_timeout, handshake).await?;
-            Stream::Tls(Box::new(stream.into()))
+            let chosen = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            (Stream::Tls(Box::new(stream.into())), chosen)
         }
     };
-    Ok(PooledConnection::new(UpstreamConnection::new(stream, timers), ip, timers.now()))
+    if !http2 {
+        let wire = UpstreamConnection::new(stream, timers);
+        let connection = PooledConnection::new(wire, ip, timers.now());
+        return Ok(Connected::Http1(Box::new(connection)));
+    }
+    let opening = async {
+        let wire = Http2Connection::open(stream, timers, tasks).await;
+        let wire = wire.map_err(ConnectFailure::Http2)?;
+        Ok(Connected::Http2(SharedConnection::new(wire, ip, timers.now())))
+    };
+    within(settings.connect_timeout, opening).await
 }
 
 /// One address after the other, where the endpoint has several: each has its share of `limit`.

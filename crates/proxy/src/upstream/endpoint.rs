@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use demilune_core::head::Scheme;
-use demilune_core::snapshot::Endpoint;
+use demilune_core::snapshot::{Endpoint, UpstreamHttp2};
 
 use super::affinity::hash;
 use super::ejection::Conduct;
@@ -21,6 +21,8 @@ pub(crate) struct EndpointState {
     pub(crate) id: u64,
     pub(crate) endpoint: Endpoint,
     pub(crate) tls: Option<ClientTls>,
+    /// Whether HTTP/2 may be spoken to it.
+    pub(crate) http2: bool,
     pub(crate) place: Place,
     pub(super) conduct: Conduct,
     pub(super) latency: Latency,
@@ -34,7 +36,7 @@ pub(crate) struct EndpointState {
 impl EndpointState {
     pub(super) fn new(
         endpoint: &Endpoint,
-        tls: Option<&ClientTls>,
+        (tls, http2): (Option<&ClientTls>, Option<UpstreamHttp2>),
         names: &Names,
         room: &Arc<Room>,
     ) -> Self {
@@ -50,6 +52,11 @@ impl EndpointState {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             endpoint: endpoint.clone(),
             tls: tls.filter(|_| endpoint.scheme == Scheme::Https).cloned(),
+            http2: match http2 {
+                None => false,
+                Some(UpstreamHttp2::Alpn) => endpoint.scheme == Scheme::Https,
+                Some(UpstreamHttp2::PriorKnowledge) => endpoint.scheme == Scheme::Http,
+            },
             place,
             conduct: Conduct::default(),
             latency: Latency::default(),

@@ -13,6 +13,7 @@ use super::connect::connect;
 use super::{EndpointState, Upload, UpstreamState};
 use crate::http::Sending;
 use crate::timer::Timers;
+use crate::worker::Tasks;
 
 /// The most bytes of a health check's answer that are read.
 const ANSWER_LIMIT: usize = 64 * 1024;
@@ -23,7 +24,7 @@ pub(super) struct Checker {
     pub(super) endpoint: Arc<EndpointState>,
     pub(super) health: Health,
     pub(super) telemetry: Arc<Telemetry>,
-    pub(super) timers: Timers,
+    pub(super) grounds: (Timers, Tasks),
 }
 
 impl Checker {
@@ -80,8 +81,11 @@ impl Checker {
     /// One check, on a connection of its own: any 2xx is healthy.
     async fn check(&self) -> Result<(), String> {
         let settings = &self.upstream.settings;
-        let connected = connect(&self.endpoint, settings, &self.timers).await;
-        let mut connection = connected.map_err(|failure| failure.reason().to_owned())?;
+        let (timers, tasks) = &self.grounds;
+        let http2 = self.endpoint.http2;
+        let connected = connect(&self.endpoint, settings, (timers, tasks), http2).await;
+        let connected = connected.map_err(|failure| failure.reason().to_owned())?;
+        let mut connection = connected.begin().ok_or("no request is taken")?;
         let target = Target::parse(&self.health.path).map_err(|refusal| refusal.to_string())?;
         let agent = HeaderValue::from_static("demilune-health");
         let sending = Sending {
@@ -90,6 +94,7 @@ impl Checker {
             host: &self.endpoint.endpoint.authority,
             headers: &HeaderMap::from_iter([(USER_AGENT, agent)]),
             upgrade: None,
+            trailers: false,
             limit: self.health.timeout,
         };
         let reply = connection.send(sending, Upload::Empty).await;

@@ -8,11 +8,13 @@ mod balance;
 mod budget;
 mod circuit;
 mod connect;
+mod connection;
 mod ejection;
 mod endpoint;
 mod health;
 mod latency;
 mod names;
+mod open;
 mod outcome;
 mod pool;
 mod room;
@@ -35,7 +37,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use demilune_core::head::Scheme;
-use demilune_core::snapshot::{Endpoint, Upstream};
+use demilune_core::snapshot::{Endpoint, Upstream, UpstreamHttp2};
 use hashbrown::HashMap;
 
 use crate::generation::Problem;
@@ -83,21 +85,23 @@ impl UpstreamState {
             return Ok(Arc::clone(state));
         }
         let secure = settings.endpoints.iter().any(|e| e.scheme == Scheme::Https);
-        let same_tls = previous.filter(|previous| previous.settings.tls == settings.tls);
+        let same_tls = previous.filter(|previous| {
+            previous.settings.tls == settings.tls && previous.settings.http2 == settings.http2
+        });
+        let alpn = settings.http2 == Some(UpstreamHttp2::Alpn);
         let tls = match same_tls.and_then(|previous| previous.tls.clone()) {
             Some(tls) if secure => Some(tls),
-            _ if secure => Some(ClientTls::new(&settings.tls)?),
+            _ if secure => Some(ClientTls::new(&settings.tls, alpn)?),
             _ => None,
         };
         let room = previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.room));
-        let kept = previous.filter(|previous| {
-            previous.settings.tls == settings.tls && previous.settings.health == settings.health
-        });
+        let kept = same_tls.filter(|previous| previous.settings.health == settings.health);
+        let protocols = (tls.as_ref(), settings.http2);
         let state = |endpoint: &Endpoint| {
             let same = |other: &&Arc<EndpointState>| other.endpoint == *endpoint;
             let kept = kept.and_then(|previous| previous.endpoints.iter().find(same));
             kept.map_or_else(
-                || Arc::new(EndpointState::new(endpoint, tls.as_ref(), names, &room)),
+                || Arc::new(EndpointState::new(endpoint, protocols, names, &room)),
                 Arc::clone,
             )
         };
@@ -156,6 +160,7 @@ mod tests_support {
             weights: vec![1; usize::from(count)],
             tls: UpstreamTls::default(),
             balance,
+            http2: None,
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
@@ -221,7 +226,9 @@ mod tests {
             unhealthy_after: 1,
             healthy_after: 1,
         });
-        for changed in [tls, health] {
+        let mut http2 = settings(1, Balance::RoundRobin);
+        http2.http2 = Some(UpstreamHttp2::PriorKnowledge);
+        for changed in [tls, health, http2] {
             let after = prepared(changed, Some(&before));
             assert!(after.endpoints[0].is_healthy());
             assert_ne!(after.endpoints[0].id, before.endpoints[0].id);

@@ -1,4 +1,5 @@
-//! A worker's idle connections to endpoints. No locks: they never leave their worker.
+//! A worker's connections to endpoints: idle ones, and those that requests share. No locks: they
+//! never leave their worker.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -9,16 +10,22 @@ use std::time::Duration;
 
 use demilune_core::snapshot::KeepAlive;
 use hashbrown::{HashMap, HashSet};
+use tokio::sync::watch;
 
+use super::connect::ConnectFailure;
+use super::connection::{Carried, Connected};
 use super::{EndpointState, UnderWay, Upload};
 use crate::generation::Generation;
-use crate::http::{Begun, UpstreamConnection};
+use crate::http::{Begun, Http2Connection, UpstreamConnection, UpstreamStream};
 use crate::timer::Timers;
 
 /// How long a connection rests after an answer to HEAD.
 const REST: Duration = Duration::from_millis(50);
 
-/// A connection to an endpoint.
+/// What has come of opening a connection.
+type Told = Option<Result<(), ConnectFailure>>;
+
+/// A connection to an endpoint over HTTP/1.1: it serves one request at a time.
 pub(crate) struct PooledConnection {
     pub(crate) wire: UpstreamConnection<Upload>,
     /// Where it goes; the endpoint's name may stand for others later.
@@ -59,7 +66,34 @@ impl DerefMut for PooledConnection {
     }
 }
 
-/// Idle connections by endpoint.
+/// A connection to an endpoint over HTTP/2, idle or not.
+#[derive(Clone)]
+pub(crate) struct SharedConnection {
+    pub(crate) wire: Http2Connection,
+    ip: IpAddr,
+    began: Duration,
+}
+
+impl SharedConnection {
+    pub(crate) fn new(wire: Http2Connection, ip: IpAddr, now: Duration) -> Self {
+        Self { wire, ip, began: now }
+    }
+
+    /// Whether its time has passed: those under way finish, and no more begin.
+    fn is_over_age(&self, keep: &KeepAlive, now: Duration) -> bool {
+        let since = |then: Duration| now.saturating_sub(then);
+        self.wire.idle_since().is_some_and(|then| since(then) >= keep.idle)
+            || keep.age.is_some_and(|age| since(self.began) >= age)
+            || keep.requests.is_some_and(|most| self.wire.served() >= most)
+    }
+
+    /// Whether requests may begin on it.
+    fn is_fit(&self, keep: &KeepAlive, now: Duration) -> bool {
+        self.wire.is_usable() && !self.is_over_age(keep, now)
+    }
+}
+
+/// Connections by endpoint.
 #[derive(Clone)]
 pub(crate) struct Pool(Rc<Inner>);
 
@@ -71,26 +105,48 @@ struct Inner {
 #[derive(Default)]
 struct Idle {
     connections: HashMap<u64, Kept>,
+    /// Where a connection is being opened that requests will share.
+    opening: HashMap<u64, watch::Receiver<Told>>,
+    /// Endpoints that were offered HTTP/2 and chose HTTP/1.1.
+    declining: HashSet<u64>,
     /// The endpoints in force; before the first reload, all of them are.
     known: Option<HashSet<u64>>,
 }
 
-/// The idle connections to one endpoint.
+impl Idle {
+    /// What is kept for an endpoint; `None` where it is in no upstream any more.
+    fn kept(&mut self, endpoint: &Arc<EndpointState>, keep: KeepAlive) -> Option<&mut Kept> {
+        if self.known.as_ref().is_some_and(|known| !known.contains(&endpoint.id)) {
+            return None;
+        }
+        let new = || {
+            let endpoint = Arc::clone(endpoint);
+            Kept { endpoint, keep, idle: Vec::new(), shared: Vec::new() }
+        };
+        let kept = self.connections.entry(endpoint.id).or_insert_with(new);
+        kept.keep = keep;
+        Some(kept)
+    }
+}
+
+/// The connections to one endpoint.
 struct Kept {
     endpoint: Arc<EndpointState>,
     keep: KeepAlive,
     #[expect(clippy::vec_box, reason = "connections are handed on in their boxes")]
     idle: Vec<Box<PooledConnection>>,
+    shared: Vec<SharedConnection>,
 }
 
 impl Kept {
     /// Drops those whose time has passed, those that the upstream has closed or on which it spoke
     /// unasked, and those to an address that the endpoint's name does not stand for any more.
     fn prune(&mut self, now: Duration) {
-        let Self { endpoint, keep, idle } = self;
+        let Self { endpoint, keep, idle, shared } = self;
         idle.retain_mut(|kept| {
             endpoint.place.has(kept.ip) && !kept.is_over_age(keep, now) && kept.is_silent()
         });
+        shared.retain(|shared| endpoint.place.has(shared.ip) && shared.is_fit(keep, now));
     }
 }
 
@@ -114,24 +170,82 @@ impl Pool {
         None
     }
 
+    /// A stream on a connection that others may share.
+    pub(crate) fn join(&self, endpoint: u64) -> Option<UpstreamStream<Upload>> {
+        let all = self.0.idle.borrow();
+        let Kept { keep, shared, .. } = all.connections.get(&endpoint)?;
+        let now = self.0.timers.now();
+        let mut fit = shared.iter().filter(|shared| !shared.is_over_age(keep, now));
+        fit.find_map(|shared| shared.wire.stream())
+    }
+
+    /// Whose turn it is to open a connection that requests may share.
+    pub(crate) fn opening(&self, endpoint: u64) -> Opening {
+        let mut all = self.0.idle.borrow_mut();
+        if all.declining.contains(&endpoint) {
+            return Opening::Alone;
+        }
+        if let Some(other) = all.opening.get(&endpoint) {
+            return Opening::Wait(other.clone());
+        }
+        let (tell, told) = watch::channel(None);
+        all.opening.insert(endpoint, told);
+        Opening::Turn(Turn { tell, pool: self.clone(), endpoint })
+    }
+
+    /// Keeps a connection that requests may share, and notes what the endpoint chose.
+    pub(crate) fn learn(
+        &self,
+        endpoint: &Arc<EndpointState>,
+        keep: KeepAlive,
+        connected: &Connected,
+    ) {
+        let mut all = self.0.idle.borrow_mut();
+        let Some(kept) = all.kept(endpoint, keep) else { return };
+        match connected {
+            Connected::Http1(_) => {
+                all.declining.insert(endpoint.id);
+            }
+            Connected::Http2(connection) => {
+                kept.shared.push(connection.clone());
+                all.declining.remove(&endpoint.id);
+            }
+        }
+    }
+
     /// Forgets the connections to endpoints that are in no upstream any more, and takes none back.
     pub(crate) fn keep_only(&self, generation: &Generation) {
         let states = generation.upstreams.values().flat_map(|upstream| &upstream.endpoints);
         let known: HashSet<u64> = states.map(|endpoint| endpoint.id).collect();
         let mut all = self.0.idle.borrow_mut();
         all.connections.retain(|id, _| known.contains(id));
+        all.declining.retain(|id| known.contains(id));
         all.known = Some(known);
     }
 
-    /// Drops the idle connections that are not fit for a request any more.
+    /// Drops the connections that are not fit for a request any more.
     pub(crate) fn prune(&self) {
         let now = self.0.timers.now();
         self.0.idle.borrow_mut().connections.values_mut().for_each(|kept| kept.prune(now));
     }
 
-    /// Drops all idle connections to an endpoint: one of them turned out to be dead.
+    /// Drops all idle connections to an endpoint: one of them turned out to be dead. What is under
+    /// way on shared ones goes on.
     pub(crate) fn forget(&self, endpoint: u64) {
         self.0.idle.borrow_mut().connections.remove(&endpoint);
+    }
+
+    /// Keeps no more idle connections than `keep` says of those that requests share.
+    fn settle(&self, endpoint: u64, keep: KeepAlive) {
+        let now = self.0.timers.now();
+        let mut all = self.0.idle.borrow_mut();
+        let Some(kept) = all.connections.get_mut(&endpoint) else { return };
+        kept.keep = keep;
+        let mut idle = 0;
+        kept.shared.retain(|shared| {
+            idle += usize::from(!shared.wire.is_busy());
+            shared.is_fit(&keep, now) && (shared.wire.is_busy() || idle <= keep.connections)
+        });
     }
 
     fn put(
@@ -151,12 +265,7 @@ impl Pool {
             return;
         }
         let mut all = self.0.idle.borrow_mut();
-        if all.known.as_ref().is_some_and(|known| !known.contains(&endpoint.id)) {
-            return;
-        }
-        let new = || Kept { endpoint: Arc::clone(endpoint), keep, idle: Vec::new() };
-        let kept = all.connections.entry(endpoint.id).or_insert_with(new);
-        kept.keep = keep;
+        let Some(kept) = all.kept(endpoint, keep) else { return };
         if kept.idle.len() >= keep.connections {
             kept.prune(now);
         }
@@ -166,10 +275,40 @@ impl Pool {
     }
 }
 
+/// Whose turn it is to open a connection.
+pub(crate) enum Opening {
+    /// Everybody's, since the endpoint shares none.
+    Alone,
+    /// Whoever asked.
+    Turn(Turn),
+    /// Somebody else, who will tell.
+    Wait(watch::Receiver<Told>),
+}
+
+/// The turn to open a connection. Where it is dropped, it is somebody else's.
+pub(crate) struct Turn {
+    tell: watch::Sender<Told>,
+    pool: Pool,
+    endpoint: u64,
+}
+
+impl Turn {
+    /// Tells those who wait what came of it.
+    pub(crate) fn tell(self, result: Result<(), ConnectFailure>) {
+        self.tell.send_replace(Some(result));
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.pool.0.idle.borrow_mut().opening.remove(&self.endpoint);
+    }
+}
+
 /// A connection in use. It goes back to the pool only when its answer was read to the end;
 /// otherwise it is closed, since what it would bring next is nobody's.
 pub(crate) struct Lease {
-    pub(crate) connection: Box<PooledConnection>,
+    pub(crate) connection: Carried,
     pub(crate) pool: Pool,
     pub(crate) keep: KeepAlive,
     pub(crate) under_way: UnderWay,
@@ -177,12 +316,19 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// The connection, for the protocol it was switched to; still counted.
-    pub(crate) fn into_begun(self) -> (Begun, UnderWay) {
-        (self.connection.wire.into_begun(), self.under_way)
+    pub(crate) fn into_begun(self) -> Option<(Begun, UnderWay)> {
+        Some((self.connection.into_begun()?, self.under_way))
     }
 
     /// The answer was read to its end.
     pub(crate) fn release(self) {
-        self.pool.put(self.under_way.endpoint(), self.connection, self.keep);
+        let endpoint = self.under_way.endpoint();
+        match self.connection {
+            Carried::Http1(connection) => self.pool.put(endpoint, connection, self.keep),
+            Carried::Http2(stream) => {
+                drop(stream);
+                self.pool.settle(endpoint.id, self.keep);
+            }
+        }
     }
 }

@@ -14,7 +14,8 @@ use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 
 use super::budget::Repeat;
-use super::connect::{ConnectFailure, connect};
+use super::connect::ConnectFailure;
+use super::open::{find, open};
 use super::outcome::Outcome;
 use super::{EndpointState, Lease, UnderWay, UpstreamState};
 use crate::exchange::{MeteredBody, Refusal};
@@ -88,6 +89,8 @@ pub(crate) struct Errand<'a> {
     /// By which requests that belong together go to the same endpoint.
     pub(crate) key: Option<u64>,
     pub(crate) websocket: bool,
+    /// Whether the client reads trailers.
+    pub(crate) trailers: bool,
     /// Why the upload broke off, where it did: a refusal of the client's body.
     pub(crate) refusal: Refusal,
 }
@@ -258,23 +261,18 @@ impl Request<'_> {
         let Errand { worker, upstream, .. } = self.errand;
         let settings = &upstream.settings;
         let endpoint = Arc::clone(under_way.endpoint());
-        let mut kept = worker.pool.take(endpoint.id);
+        let mut again = false;
         loop {
-            let was_kept = kept.is_some();
-            let connection = match kept.take() {
-                Some(connection) => connection,
+            let on = (worker, &endpoint, self.errand.websocket);
+            let (connection, kept) = match find(on) {
+                Some(connection) => (connection, true),
                 // Boxed: most requests find a connection, and should not carry a handshake's state.
-                None => match Box::pin(connect(&endpoint, settings, &worker.timers)).await {
-                    Ok(mut connection) => {
-                        if !connection.is_unspoken() {
-                            let reason = "it spoke before it was asked".to_owned();
-                            return Err(Stopped::Unconnected(ConnectFailure::Unreachable(reason)));
-                        }
-                        Box::new(connection)
-                    }
+                None => match Box::pin(open(on, settings)).await {
+                    Ok(opened) => opened,
                     Err(failure) => return Err(Stopped::Unconnected(failure)),
                 },
             };
+            let was_kept = kept && !again;
             let (pool, keep) = (worker.pool.clone(), settings.keep_alive);
             let mut lease = Lease { connection, pool, keep, under_way };
             let sending = Sending {
@@ -283,6 +281,7 @@ impl Request<'_> {
                 host: self.host.as_ref().unwrap_or(&endpoint.endpoint.authority),
                 headers: &self.outgoing.headers,
                 upgrade: self.errand.websocket.then_some(&WEBSOCKET),
+                trailers: self.errand.trailers,
                 limit: settings.response_timeout,
             };
             let body = self.upload.take().unwrap_or(Upload::Empty);
@@ -305,6 +304,7 @@ impl Request<'_> {
             }
             // The others of its age are likely dead too.
             worker.pool.forget(endpoint.id);
+            again = true;
             under_way = lease.under_way;
         }
     }
@@ -372,6 +372,7 @@ fn unreachable(failure: ConnectFailure) -> Denial {
         ConnectFailure::Unreachable(_) => {
             Denial::new(StatusCode::BAD_GATEWAY, "upstream.unreachable", public)
         }
+        ConnectFailure::Http2(_) => Denial::new(StatusCode::BAD_GATEWAY, "upstream.http2", public),
         ConnectFailure::Tls(_) => Denial::new(StatusCode::BAD_GATEWAY, "upstream.tls", public),
     }
     .log(reason)

@@ -99,7 +99,7 @@ impl Watch {
                     endpoint,
                     health,
                     telemetry: Arc::clone(telemetry),
-                    timers: self.timers.clone(),
+                    grounds: (self.timers.clone(), self.tasks.clone()),
                 };
                 self.tasks.spawn(checker.run(stopped));
                 (upstream, stop)

@@ -147,6 +147,7 @@ fn upstream(origin: &Origin, idle: Duration) -> Upstream {
         }],
         tls: UpstreamTls::default(),
         balance: Balance::LeastRequest,
+        http2: None,
         connect_timeout: PATIENT,
         response_timeout: PATIENT,
         idle_timeout: idle,

@@ -26,7 +26,7 @@ const LIMITS: HeadLimits = HeadLimits { line: 8 * 1024, size: 64 * 1024, fields:
 /// How every answer begins: for the end of a line that does not nobody has to wait.
 const BEGINNING: &[u8] = b"HTTP/1.";
 /// The most interim answers (RFC 9110 section 15.2) before the one that counts.
-const INTERIM_LIMIT: u8 = 8;
+pub(crate) const INTERIM_LIMIT: u8 = 8;
 /// The code of an answer that fell silent.
 pub(crate) const STALLED: &str = "response.stalled";
 /// The most bytes of a body that are read at once.
@@ -40,6 +40,8 @@ pub(crate) struct Sending<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// The protocol asked for, where one is.
     pub(crate) upgrade: Option<&'a HeaderValue>,
+    /// Whether whoever asks reads trailers; HTTP/1 has none to give.
+    pub(crate) trailers: bool,
     /// For the answer's head, from the last byte sent on.
     pub(crate) limit: Duration,
 }
@@ -154,7 +156,7 @@ where
             Some(length) => Framing::Length(length),
             None => Framing::Chunked,
         };
-        let Sending { method, target, host, headers, upgrade, limit } = sending;
+        let Sending { method, target, host, headers, upgrade, limit, .. } = sending;
         let out = &mut self.outbox.head;
         write_request(out, method, target, Some(host), headers, framing, upgrade);
         let mut empty = None;
@@ -386,8 +388,7 @@ where
                         self.timer.set(idle);
                     }
                     ready!(self.timer.poll(cx));
-                    let stalled = WireError::refused(STALLED, "the answer stalled");
-                    return self.cut(stalled);
+                    return self.cut(stalled());
                 }
             }
         }
@@ -450,16 +451,21 @@ where
 }
 
 /// Whether a request with this method says so where its body is empty (RFC 9110 section 8.6).
-fn means_a_body(method: &Method) -> bool {
+pub(crate) fn means_a_body(method: &Method) -> bool {
     ![Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS].contains(method)
 }
 
-fn not_as_declared() -> WireError {
+pub(crate) fn not_as_declared() -> WireError {
     WireError::refused("http.body_length", "the body is not as long as declared")
 }
 
-fn unexpected(reason: &'static str) -> WireError {
+pub(crate) fn unexpected(reason: &'static str) -> WireError {
     WireError::refused("upstream.unexpected", reason)
+}
+
+/// Nothing of the answer came for too long.
+pub(crate) fn stalled() -> WireError {
+    WireError::refused(STALLED, "the answer stalled")
 }
 
 fn misanswer(refusal: Refusal) -> Option<WireError> {

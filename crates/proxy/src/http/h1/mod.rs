@@ -6,6 +6,7 @@ mod inbound;
 mod outbox;
 mod server;
 
+pub(super) use client::{INTERIM_LIMIT, means_a_body, not_as_declared, stalled, unexpected};
 pub(crate) use client::{Reply, STALLED, SendFailure, Sending, UpstreamConnection};
 pub(super) use server::IncomingBody;
 pub(crate) use server::{Serving, serve};

@@ -13,9 +13,9 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::super::error::WireError;
 
-/// The most trailer fields of a request.
+/// The most trailer fields of a message.
 const TRAILERS_LIMIT: usize = 32;
-/// The size of a request's trailers, in bytes.
+/// The size of a message's trailers, in bytes.
 const TRAILERS_SIZE: usize = 8 * 1024;
 /// A body, read from its stream as it is polled. The client gets room for more when what it sent
 /// before has been passed on: that is, when the next piece is asked for.
@@ -96,7 +96,7 @@ fn broken(error: &::h2::Error) -> WireError {
 }
 
 /// Why these trailers are not taken.
-fn objection(trailers: &HeaderMap) -> Option<Refusal> {
+pub(super) fn objection(trailers: &HeaderMap) -> Option<Refusal> {
     let size: usize = trailers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
     if trailers.len() > TRAILERS_LIMIT || size > TRAILERS_SIZE {
         return Some(Refusal::TrailersTooLarge);

@@ -1,12 +1,15 @@
-//! HTTP/2 from clients, on the h2 crate.
+//! HTTP/2 on both sides, on the h2 crate.
 //!
 //! h2 speaks the protocol: frames, HPACK, states, windows. What a client may cost is decided
 //! here: how much of its work may be begun and thrown away (`budget`), how many frames it may
 //! send that carry nothing (`meter`), how much is kept for it. One task drives the connection, one
-//! each stream.
+//! each stream. Towards endpoints (`client`), one task drives the connection, and the exchanges
+//! read and write their streams themselves.
 
 mod body;
 mod budget;
+mod client;
+mod client_stream;
 mod connection;
 mod frames;
 mod io;
@@ -16,6 +19,8 @@ mod request;
 mod stream;
 
 pub(crate) use body::StreamBody;
+pub(crate) use client::Http2Connection;
+pub(crate) use client_stream::UpstreamStream;
 pub(crate) use preface::protocol_of;
 
 use std::io::ErrorKind;
@@ -284,7 +289,7 @@ where
         let stream = Stream {
             shared: Rc::clone(&self.shared),
             timers: self.terms.timers.clone(),
-            write_idle: self.terms.deadlines.write,
+            deadlines: self.terms.deadlines,
             respond,
             expectation,
             provoked: false.into(),

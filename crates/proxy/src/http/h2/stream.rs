@@ -14,11 +14,12 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body;
 use tokio::time::Sleep;
 
-use super::super::{WireError, WireRequest, WireResponse};
+use super::super::{Deadlines, WireError, WireRequest, WireResponse};
 use super::SEND_BUFFER;
 use super::body::Expectation;
 use super::budget::Standing;
 use super::connection::{Open, Shared};
+use crate::pace::Pace;
 use crate::timer::Timers;
 
 /// How often a stream that waits to begin looks whether time has made room.
@@ -31,7 +32,7 @@ struct Gone;
 pub(super) struct Stream {
     pub(super) shared: Rc<Shared>,
     pub(super) timers: Timers,
-    pub(super) write_idle: Duration,
+    pub(super) deadlines: Deadlines,
     pub(super) respond: SendResponse<Bytes>,
     pub(super) expectation: Option<Rc<Expectation>>,
     /// Whether the client reset the stream, or h2 did for what the client sent.
@@ -95,7 +96,8 @@ impl Stream {
         if ended {
             return Ok(());
         }
-        Answer { stream: self, sending, timer: None }.send(body).await
+        let pace = Pace::default();
+        Answer { stream: self, sending, timer: None, pace }.send(body).await
     }
 
     /// Waits until the exchange may begin.
@@ -179,6 +181,7 @@ struct Answer<'a> {
     sending: SendStream<Bytes>,
     /// Runs while the client takes nothing.
     timer: Option<Pin<Box<Sleep>>>,
+    pace: Pace,
 }
 
 impl Answer<'_> {
@@ -223,6 +226,11 @@ impl Answer<'_> {
             self.sending.reserve_capacity(data.len().min(SEND_BUFFER));
             let room = std::future::poll_fn(|cx| self.poll_room(cx)).await?;
             let piece = data.split_to(room.min(data.len()));
+            let Stream { timers, deadlines, .. } = self.stream;
+            if self.pace.moved(timers.now(), piece.len(), deadlines.least_rate) {
+                self.sending.send_reset(Reason::CANCEL);
+                return Err(Gone);
+            }
             self.stream.shared.sent(piece.len(), !data.is_empty());
             let end = last && data.is_empty();
             self.give(piece, end)?;
@@ -250,7 +258,8 @@ impl Answer<'_> {
             self.timer = None;
             return Poll::Ready(Ok(room));
         }
-        let limit = self.stream.write_idle;
+        self.pace.waits(self.stream.timers.now());
+        let limit = self.stream.deadlines.write;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         if timer.as_mut().poll(cx).is_ready() {
             self.sending.send_reset(Reason::CANCEL);
