@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::table::{Peer, Source};
+use super::table::{PEERS, Peer, Source};
 use crate::process;
 
 /// Environment for apt: no questions, and no service started (invoke-rc.d sees runlevel 1).
@@ -22,10 +22,15 @@ pub(crate) fn debian(peers: &[&Peer]) -> Result<()> {
 
 /// Installs the Python packages among `peers`; does nothing where there is none.
 pub(crate) fn python(peers: &[&Peer]) -> Result<()> {
-    let pinned: Vec<String> = peers.iter().filter_map(|peer| requirement(peer)).collect();
-    if pinned.is_empty() {
+    if peers.iter().all(|peer| requirement(peer).is_none()) {
         return Ok(());
     }
+    // With those that are there already: pip replaces the folder of programs as a whole.
+    let bin = super::folder()?.join("bin");
+    let there = |peer: &&Peer| bin.join(peer.program).exists();
+    let kept =
+        PEERS.iter().filter(there).filter(|peer| !peers.iter().any(|p| p.program == peer.program));
+    let pinned: Vec<String> = peers.iter().copied().chain(kept).filter_map(requirement).collect();
     if !has_pip() {
         apt(&["python3", "python3-pip"]).context("Python's pip is missing")?;
     }
