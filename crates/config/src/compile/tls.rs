@@ -34,7 +34,7 @@ impl Compiler<'_> {
         ListenerTls { certificates, minimum_version, cipher_suites, client_certificates, place }
     }
 
-    fn certificate(
+    pub(super) fn certificate(
         &mut self,
         place: String,
         files: &CertificateConfig,

@@ -54,26 +54,11 @@ impl Compiler<'_> {
         files: &CertificateConfig,
         place: String,
     ) -> Option<CertificateFiles> {
-        if files.key.to_string_lossy().contains("-----BEGIN") {
-            let reason = "a private key stands in the document itself";
-            let diagnostic = self
-                .diagnostic("config.inline_secret", &format!("{place}.key"), reason)
-                .help("write the path of the key's file, and change the key")
-                .conceal(true);
-            self.diagnostics.push(diagnostic);
-            return None;
+        if files.ocsp.is_some() {
+            let reason = "OCSP responses are stapled by servers: here it has no effect";
+            self.error("config.no_effect", &format!("{place}.ocsp"), reason);
         }
-        match (self.files.read(&files.chain), self.files.read_secret(&files.key)) {
-            (Ok(chain), Ok(key)) => Some(CertificateFiles { chain, key, ocsp: None, place }),
-            (chain, key) => {
-                for (field, reason) in [("chain", chain.err()), ("key", key.err())] {
-                    if let Some(reason) = reason {
-                        self.error("config.unreadable", &format!("{place}.{field}"), reason);
-                    }
-                }
-                None
-            }
-        }
+        self.certificate(place, files)
     }
 
     fn alternative_names(&mut self, path: &str, names: &[String]) -> Vec<String> {
